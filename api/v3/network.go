@@ -1,0 +1,173 @@
+package v3
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// NetworkSet is a set of addresses that selectors of its namespace's policies find by label.
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:scope=Namespaced,shortName=netset;netsets,categories=felid
+type NetworkSet struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	Spec              NetworkSetSpec `json:"spec,omitempty"`
+}
+
+// GlobalNetworkSet is a set of addresses that selectors find by label.
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:scope=Cluster,shortName=gns,categories=felid
+type GlobalNetworkSet struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	Spec              NetworkSetSpec `json:"spec,omitempty"`
+}
+
+// NetworkSetSpec is the specification of both.
+type NetworkSetSpec struct {
+	// Nets are CIDRs or addresses of either family.
+	// +optional
+	Nets []string `json:"nets,omitempty"`
+	// AllowedEgressDomains are names, "*." wildcards included.
+	// +optional
+	AllowedEgressDomains []string `json:"allowedEgressDomains,omitempty"`
+}
+
+// HostEndpoint is an interface of a node, or all of them.
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:scope=Cluster,shortName=hep,categories=felid
+type HostEndpoint struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	Spec              HostEndpointSpec `json:"spec,omitempty"`
+}
+
+// HostEndpointSpec is the specification of a HostEndpoint; interfaceName or expectedIPs is required.
+type HostEndpointSpec struct {
+	Node string `json:"node"`
+	// InterfaceName, or "*" for all interfaces but those of workloads.
+	// +kubebuilder:validation:MaxLength=15
+	// +optional
+	InterfaceName string `json:"interfaceName,omitempty"`
+	// +optional
+	ExpectedIPs []string `json:"expectedIPs,omitempty"`
+	// +optional
+	Profiles []string `json:"profiles,omitempty"`
+	// +optional
+	Ports []EndpointPort `json:"ports,omitempty"`
+}
+
+// EndpointPort is a named port of an endpoint.
+type EndpointPort struct {
+	Name     string   `json:"name"`
+	Protocol Protocol `json:"protocol"`
+	Port     uint16   `json:"port"`
+}
+
+// Node is a view of a node of the cluster: its addresses, and what it needs for routing.
+type Node struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	Spec              NodeSpec `json:"spec,omitempty"`
+}
+
+// NodeSpec is the specification of a Node.
+type NodeSpec struct {
+	// Addresses of the node, of both families.
+	Addresses []NodeAddress `json:"addresses,omitempty"`
+	// OrchRefs, BGP and tunnel fields are kept as stored.
+	OrchRefs             []OrchRef    `json:"orchRefs,omitempty"`
+	BGP                  *NodeBGPSpec `json:"bgp,omitempty"`
+	IPv4VXLANTunnelAddr  string       `json:"ipv4VXLANTunnelAddr,omitempty"`
+	IPv6VXLANTunnelAddr  string       `json:"ipv6VXLANTunnelAddr,omitempty"`
+	VXLANTunnelMACAddr   string       `json:"vxlanTunnelMACAddr,omitempty"`
+	VXLANTunnelMACAddrV6 string       `json:"vxlanTunnelMACAddrV6,omitempty"`
+}
+
+// NodeAddress is one address; Type is InternalIP, ExternalIP or CalicoNodeIP.
+type NodeAddress struct {
+	Address string `json:"address"`
+	Type    string `json:"type,omitempty"`
+}
+
+// OrchRef names the node as an orchestrator does.
+type OrchRef struct {
+	NodeName     string `json:"nodeName,omitempty"`
+	Orchestrator string `json:"orchestrator"`
+}
+
+// NodeBGPSpec is the BGP part of a Node.
+type NodeBGPSpec struct {
+	ASNumber                *uint32 `json:"asNumber,omitempty"`
+	IPv4Address             string  `json:"ipv4Address,omitempty"`
+	IPv6Address             string  `json:"ipv6Address,omitempty"`
+	IPv4IPIPTunnelAddr      string  `json:"ipv4IPIPTunnelAddr,omitempty"`
+	RouteReflectorClusterID string  `json:"routeReflectorClusterID,omitempty"`
+	Interface               string  `json:"interface,omitempty"`
+}
+
+// WorkloadEndpoint is a view of one interface of a pod.
+type WorkloadEndpoint struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	Spec              WorkloadEndpointSpec `json:"spec,omitempty"`
+}
+
+// WorkloadEndpointSpec is the specification of a WorkloadEndpoint.
+type WorkloadEndpointSpec struct {
+	Orchestrator string `json:"orchestrator,omitempty"`
+	Workload     string `json:"workload,omitempty"`
+	Node         string `json:"node,omitempty"`
+	ContainerID  string `json:"containerID,omitempty"`
+	Pod          string `json:"pod,omitempty"`
+	// Endpoint is the interface's name inside the pod: eth0.
+	Endpoint           string `json:"endpoint,omitempty"`
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
+	// IPNetworks are /32 and /128 prefixes, or plain addresses.
+	IPNetworks  []string `json:"ipNetworks,omitempty"`
+	IPNATs      []IPNAT  `json:"ipNATs,omitempty"`
+	IPv4Gateway string   `json:"ipv4Gateway,omitempty"`
+	IPv6Gateway string   `json:"ipv6Gateway,omitempty"`
+	Profiles    []string `json:"profiles,omitempty"`
+	// InterfaceName is the host's side: a veth on Linux, an HNS endpoint id on Windows.
+	InterfaceName              string         `json:"interfaceName,omitempty"`
+	MAC                        string         `json:"mac,omitempty"`
+	Ports                      []EndpointPort `json:"ports,omitempty"`
+	AllowSpoofedSourcePrefixes []string       `json:"allowSpoofedSourcePrefixes,omitempty"`
+}
+
+// IPNAT is a floating address.
+type IPNAT struct {
+	InternalIP string `json:"internalIP"`
+	ExternalIP string `json:"externalIP"`
+}
+
+// ServiceEndpoints is a view of a Service (Selector and Ports) or of one of its EndpointSlices (Service and Endpoints).
+type ServiceEndpoints struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	Spec              ServiceEndpointsSpec `json:"spec,omitempty"`
+}
+
+// ServiceEndpointsSpec is the specification of a ServiceEndpoints. A view of a Service is named by the service; a view of a slice
+// is named "SERVICE/SLICE". Where a service has slices they alone count; else its pods are found by Selector, with the target
+// ports of Ports.
+type ServiceEndpointsSpec struct {
+	Service   string            `json:"service,omitempty"`
+	Selector  string            `json:"selector,omitempty"`
+	Ports     []ServicePort     `json:"ports,omitempty"`
+	Endpoints []ServiceEndpoint `json:"endpoints,omitempty"`
+}
+
+// ServicePort is a port of a Service: Target is a number or the name of a port of the pod.
+type ServicePort struct {
+	Name     string   `json:"name,omitempty"`
+	Protocol Protocol `json:"protocol"`
+	Port     uint16   `json:"port"`
+	Target   Port     `json:"target"`
+}
+
+// ServiceEndpoint is an address behind a service, with the ports it serves on.
+type ServiceEndpoint struct {
+	Address string         `json:"address"`
+	Ports   []EndpointPort `json:"ports,omitempty"`
+}
