@@ -1,0 +1,50 @@
+# The commands people use. Each target does one thing in a few lines; `make help` lists them.
+GO       ?= go
+LDFLAGS  := -s -w -X github.com/felid-net/felid/internal/cli.version=$(shell git describe --always --dirty 2>/dev/null || echo unknown)
+BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+# Packages whose tests make network namespaces, and so need root.
+ROOTED   := /dataplane_linux|/cni|/internal/(agent|lab)|/test/
+PURE     = $(shell $(GO) list ./... | grep -vE '$(ROOTED)')
+
+.PHONY: build check test test-long lint fuzz bench demo help tools root
+
+build: ## the programs, for this machine and for Windows
+	$(BUILD) -o bin/ ./cmd/felid ./cmd/felid-cni
+	GOOS=windows GOARCH=amd64 $(BUILD) -o bin/windows-amd64/ ./cmd/felid ./cmd/felid-cni
+
+check: ## the inner loop: vet for both systems, and every test that needs no root (under two minutes)
+	@test -z "$$(gofmt -l .)" || { echo "gofmt is needed on:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	GOOS=windows $(GO) vet ./...
+	$(GO) test $(PURE)
+
+test: root tools build lint ## everything; needs root (network namespaces); what CI runs
+	$(GO) test -timeout 20m -p 1 ./...
+
+test-long: root tools build ## everything, with long random runs
+	FELID_LONG=1 $(GO) test -timeout 80m -p 1 -count=1 ./...
+
+lint: ## vet for both systems, staticcheck at the version pinned in build/tools
+	@test -z "$$(gofmt -l .)" || { echo "gofmt is needed on:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	GOOS=windows $(GO) vet ./...
+	$(GO) build -C build/tools -o ../../bin/ honnef.co/go/tools/cmd/staticcheck
+	bin/staticcheck -checks inherit,-ST1000 ./...
+
+fuzz: ## each fuzz target for FUZZTIME (default 20s)
+	build/fuzz $(or $(FUZZTIME),20s)
+
+bench: root tools build ## the benchmarks and their figures
+	test/bench/run
+
+demo: root tools build ## two nodes on this machine: policy written in YAML decides about real packets
+	test/demo/run
+
+tools: ## the Debian packages that are missing
+	@build/install-debian
+
+root:
+	@test "$$(id -u)" = 0 || { echo "error: this target makes network namespaces and needs root: sudo make $(MAKECMDGOALS)" >&2; exit 1; }
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
