@@ -1,0 +1,113 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is everything that can be configured. A field's tag gives its key in the file; flag and variable follow from it.
+type Config struct {
+	Node      string `felid:"node" help:"name of this node (default: the host's name, in lower case)"`
+	Datastore string `felid:"datastore" help:"where resources are: local:DIR, kube, or etcd:URL[,URL…]"`
+
+	Socket   string `felid:"socket" default:"/run/felid/cni.sock" help:"unix socket that the CNI plugin calls"`
+	StateDir string `felid:"stateDir" default:"/var/lib/felid" help:"folder for what must survive a restart"`
+	Listen   string `felid:"listen" default:"127.0.0.1:9199" help:"address for /healthz, /readyz, /status and /metrics; empty: none"`
+
+	Network         string `felid:"network" default:"owner" oneof:"owner,guest" help:"owner: felid is the network, and accepts what policy allows; guest: beside another CNI, it marks and returns"`
+	InterfacePrefix string `felid:"interfacePrefix" default:"fld" help:"how the names of pods' interfaces on the host begin (at most 4 characters where felid makes them)"`
+	HostToWorkload  string `felid:"hostToWorkload" default:"All" oneof:"All,Policy" help:"what a node may send to its own pods: All, or what Policy allows"`
+	WorkloadToHost  string `felid:"workloadToHost" default:"Pass" oneof:"Allow,Deny,Pass" help:"what becomes of packets from a pod to its node that policy allows; Pass leaves them to the host's own rules"`
+	NodeAddress     string `felid:"nodeAddress" help:"addresses of this node, comma-separated, that other nodes reach it by (default: what the Node object says)"`
+	IPv6            bool   `felid:"ipv6" default:"true" help:"route and police IPv6; otherwise pods' IPv6 is dropped"`
+	MTU             int    `felid:"mtu" default:"0" help:"MTU of pods' interfaces; 0: 1500"`
+
+	IptablesBackend  string        `felid:"iptablesBackend" default:"auto" oneof:"auto,nft,legacy" help:"variant of iptables; auto follows what the host's other rules use, else nft"`
+	IptablesLockFile string        `felid:"iptablesLockFile" help:"lock file of iptables-legacy (default: the program's own)"`
+	MarkMask         string        `felid:"markMask" default:"0xffff0000" help:"packet mark bits that felid may use"`
+	LogGroup         int           `felid:"logGroup" default:"1" help:"NFLOG group of Log rules"`
+	DriftInterval    time.Duration `felid:"driftInterval" default:"5s" help:"how often cheap signs of foreign changes are looked at"`
+	ReadInterval     time.Duration `felid:"readInterval" default:"4m" help:"how often the kernel is read back whole"`
+
+	LogLevel  string `felid:"logLevel" default:"info" oneof:"debug,info,warn,error" help:"lowest level that is logged"`
+	LogFormat string `felid:"logFormat" default:"text" oneof:"text,json" help:"form of log lines"`
+}
+
+// Validate says what is wrong with the values, all of it.
+func (c *Config) Validate() error {
+	var errs []error
+	bad := func(key, problem, valid string) {
+		errs = append(errs, fmt.Errorf("%s: %s; valid: %s", key, problem, valid))
+	}
+	if !nodeName.MatchString(c.Node) {
+		bad("node", fmt.Sprintf("%q is not a node's name", c.Node), "lower-case letters, digits, '-' and '.', at most 253")
+	}
+	if n := len(c.InterfacePrefix); n == 0 || n > 8 {
+		bad("interfacePrefix", fmt.Sprintf("%q has %d characters", c.InterfacePrefix, n), "1 to 8 characters")
+	}
+	if c.MTU != 0 && (c.MTU < 1280 || c.MTU > 65535) {
+		bad("mtu", strconv.Itoa(c.MTU)+" is out of range", "0, or 1280 to 65535")
+	}
+	if _, err := c.Mark(); err != nil {
+		bad("markMask", err.Error(), "a number such as 0xffff0000 with at least 4 bits set")
+	}
+	if c.LogGroup < 1 || c.LogGroup > 65535 {
+		bad("logGroup", strconv.Itoa(c.LogGroup)+" is out of range", "1 to 65535")
+	}
+	if c.Listen != "" {
+		if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+			bad("listen", err.Error(), "HOST:PORT")
+		}
+	}
+	if c.DriftInterval < time.Second || c.ReadInterval < time.Second {
+		bad("driftInterval, readInterval", "shorter than a second", "1s or more")
+	}
+	return errors.Join(errs...)
+}
+
+var nodeName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
+
+// Mark is MarkMask as a number.
+func (c *Config) Mark() (uint32, error) {
+	v, err := strconv.ParseUint(c.MarkMask, 0, 32)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a 32-bit number", c.MarkMask)
+	}
+	bits := 0
+	for m := v; m != 0; m &= m - 1 {
+		bits++
+	}
+	if bits < 4 {
+		return 0, fmt.Errorf("%q has %d bits set", c.MarkMask, bits)
+	}
+	return uint32(v), nil
+}
+
+// Logger is what the configuration says, writing to standard error.
+func (c *Config) Logger() *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		level = slog.LevelInfo
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, opts))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, opts))
+}
+
+// defaultNode is the host's name, as Kubernetes names nodes.
+func defaultNode() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(name)
+}
