@@ -1,0 +1,209 @@
+package iptables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Result of an Apply.
+type Result struct {
+	// Failed holds what does not stand as desired: chains of ours, which drop instead, and kernel chains, whose hooks stay as they were.
+	Failed  map[string]error
+	Writes  int // calls that changed the kernel
+	Repairs int // objects found changed by others and put right
+}
+
+// errStale says that the kernel does not hold what was believed.
+var errStale = errors.New("the table has been changed by somebody else")
+
+// Apply makes the table hold what is desired, by one call; by none where it already does. What the kernel refuses is named in Result, the
+// rest goes in. An error says that nothing can be said of the table: it is read again before the next write.
+func (t *Table) Apply(ctx context.Context) (Result, error) {
+	var res Result
+	err := t.apply(ctx, &res)
+	if errors.Is(err, errStale) { // once more, with fresh knowledge
+		t.known = false
+		err = t.apply(ctx, &res)
+	}
+	if err != nil {
+		t.known = false
+		return res, t.wrap(err)
+	}
+	res.Failed = t.failed()
+	res.Repairs, t.repairs = t.repairs, 0
+	return res, nil
+}
+
+func (t *Table) apply(ctx context.Context, res *Result) error {
+	if !t.known {
+		rb, err := t.ReadBack(ctx)
+		if err != nil {
+			return err
+		}
+		if !t.Reconcile(rb) {
+			panic("iptables: written while being read by the same goroutine")
+		}
+	}
+	for {
+		p := t.plan()
+		if p.empty() {
+			return nil
+		}
+		refusal, err := t.write(ctx, p, res)
+		switch {
+		case err != nil:
+			return err
+		case refusal == nil:
+			return nil
+		}
+		if err := t.judge(ctx, p, refusal, res); err != nil {
+			return err
+		}
+	}
+}
+
+// judge finds what of a refused plan was at fault, so that the next plan is without it.
+func (t *Table) judge(ctx context.Context, p *plan, refusal *Refusal, res *Result) error {
+	_, parts := p.text()
+	found := false
+	for _, line := range refusal.Lines {
+		switch part := at(parts, line); part.kind {
+		case partChain, partHookNew:
+			if err := t.refuse(part.name, refusal); err != nil {
+				return err
+			}
+			found = true
+		case partHookOld:
+			return fmt.Errorf("%w: %w", errStale, refusal)
+		case partRemove:
+			if t.keep[part.name] != nil {
+				return refusal
+			}
+			t.keep[part.name] = fmt.Errorf("chain can't be removed: %w", refusal)
+			found = true
+		}
+	}
+	if found {
+		return nil
+	}
+	return t.bisect(ctx, p, refusal, res)
+}
+
+// refuse gives up the real content of a chain or the hooks of a kernel chain.
+func (t *Table) refuse(name string, why error) error {
+	c, ours := t.chains[name]
+	if !ours {
+		c = t.hooks[name]
+	}
+	if c.refused != nil {
+		return fmt.Errorf("chain %s: not even a drop is taken: %w", name, why)
+	}
+	c.refused = why
+	if ours {
+		t.sums.SetDesired(name, sumOf(name, t.dropBody()))
+	}
+	return nil
+}
+
+// dropBody stands in for a refused chain. Table nat has no drop; nothing is let through there that policy does not judge elsewhere.
+func (t *Table) dropBody() string {
+	if t.name == "nat" {
+		return ""
+	}
+	return "-j DROP\n"
+}
+
+// text of a chain as it goes to the kernel.
+func (t *Table) chainText(name string) chainText {
+	c := t.chains[name]
+	body, rules := c.body, c.sum.Rules
+	if c.refused != nil {
+		body = t.dropBody()
+		rules = sumOf(name, body).Rules
+	}
+	return chainText{name, body, rules}
+}
+
+// plan is all that differs.
+func (t *Table) plan() *plan {
+	p := &plan{table: t.name}
+	for name := range t.sums.Updates() {
+		p.write = append(p.write, t.chainText(name))
+	}
+	for name := range t.sums.Removals() {
+		if t.keep[name] == nil {
+			p.removes = append(p.removes, name)
+		}
+	}
+	for name := range t.hookSums.Updates() {
+		if c := t.hooks[name]; c.refused == nil {
+			p.hooks = append(p.hooks, hookText{name, t.hookOld[name], c.body})
+		}
+	}
+	for name := range t.hookSums.Removals() {
+		p.hooks = append(p.hooks, hookText{name, t.hookOld[name], ""})
+	}
+	slices.SortFunc(p.write, func(a, b chainText) int { return compare(a.name, b.name) })
+	slices.SortFunc(p.hooks, func(a, b hookText) int { return compare(a.chain, b.chain) })
+	slices.Sort(p.removes)
+	return p
+}
+
+func (p *plan) empty() bool { return len(p.write)+len(p.hooks)+len(p.removes) == 0 }
+
+// write makes one call. It returns a refusal apart from other errors, after which nothing is known of the table.
+func (t *Table) write(ctx context.Context, p *plan, res *Result) (*Refusal, error) {
+	before, err := t.readSign()
+	if err != nil {
+		return nil, err
+	}
+	text, _ := p.text()
+	t.epoch.Add(1)
+	var refusal *Refusal
+	if err := t.driver.restore(ctx, t.family, text); errors.As(err, &refusal) {
+		return refusal, nil
+	} else if err != nil {
+		return nil, err
+	}
+	res.Writes++
+	t.wrote(p)
+	return nil, t.driver.signAfter(t, before)
+}
+
+// wrote takes a written plan as what the kernel holds.
+func (t *Table) wrote(p *plan) {
+	for _, c := range p.write {
+		t.sums.SetActual(c.name, sumOf(c.name, c.body))
+	}
+	for _, name := range p.removes {
+		t.sums.RemoveActual(name)
+	}
+	for _, h := range p.hooks {
+		if h.body == "" {
+			delete(t.hookOld, h.chain)
+			t.hookSums.RemoveActual(h.chain)
+			continue
+		}
+		t.hookOld[h.chain] = markedRules(h.chain, h.body)
+		t.hookSums.SetActual(h.chain, sumOf(h.chain, h.body))
+	}
+}
+
+// failed names everything refused so far.
+func (t *Table) failed() map[string]error {
+	out := maps.Clone(t.keep)
+	for name, c := range t.chains {
+		if c.refused != nil {
+			out[name] = c.refused
+		}
+	}
+	for name, c := range t.hooks {
+		if c.refused != nil {
+			out[name] = c.refused
+		}
+	}
+	return out
+}
