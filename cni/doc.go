@@ -1,0 +1,16 @@
+// Package cni is the CNI plugin: the verbs of the specification (1.1.0, and 0.3.1 to 1.0.0), the plugin's configuration, and the
+// wire types of the agent's socket. The plugin decides nothing. It checks what it was given, hands it to the agent of the node
+// over a unix socket, and prints what the agent answers; so it starts fast, needs no credentials, and can be replaced while pods run.
+//
+// On the socket, a connection carries one request and one response, each one line of JSON. Closing the connection before the
+// response has come withdraws the request.
+//
+// Invariants:
+//   - Nothing but one JSON document, the result or the error, is written to standard output.
+//   - Whatever keeps the agent from answering is error 11 (try again later), for every verb but STATUS, which says 50 (not
+//     available). So a runtime repeats a DEL until the agent has really done it.
+//   - An unknown key in the configuration is an error. Keys that the specification and its conventions define are known; what they
+//     ask for and felid cannot do is refused by name (error 2), not ignored.
+//
+// It imports no Kubernetes package and no logging framework: the executable is read from disk for every pod.
+package cni
