@@ -1,0 +1,218 @@
+package linux
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/felid-net/felid/dataplane"
+)
+
+// How a packet crosses the chains (filter table; both families alike):
+//
+//	FORWARD ─► felid-forward ─ from a pod ► felid-from ► felid-from-PREFIX ► felid-fw-IFACE ► felid-po-POLICY …
+//	                         ─ to a pod ──► felid-to ──► felid-to-PREFIX ──► felid-tw-IFACE ► felid-pi-POLICY …
+//	INPUT ───► felid-input ── from a pod ► felid-workload-host ► felid-from …
+//	OUTPUT ──► felid-output ─ to a pod ──► accepted, or felid-to …
+//
+// felid-from and felid-to find the endpoint by its interface and drop what has none. An endpoint's chain checks the source, lets
+// established connections go on, and then walks tiers and profiles; it returns only if the packet is allowed. So what follows a
+// call of felid-from or felid-to is for allowed packets: the owner of the network accepts them; a guest marks them and returns, so that later
+// rules of others still apply. A packet between two local pods crosses both. An established connection crosses the tree of its sender,
+// for the source check, and nothing else.
+
+// RenderConfig is what the renderer needs besides the state.
+type RenderConfig struct {
+	MarkMask uint32 // bits of the packet mark that are ours; 0: 0xffff0000. At least 4.
+	LogGroup uint16 // NFLOG group of Log rules; 0: 1
+}
+
+// Rendered is the state as chains and sets. What it shares with the state is not to be changed.
+type Rendered struct {
+	tables map[tableKey]*tableChains
+	sets   []Set
+	// Faults are endpoints that can't be enforced, and why; their interfaces are dropped.
+	Faults map[dataplane.EndpointID]error
+}
+
+type tableKey struct {
+	family Family
+	table  string // "filter", "nat"
+}
+
+type tableChains struct {
+	hooks  []Hook
+	chains []Chain
+}
+
+// renderer renders one object at a time; Render and the driver put them together.
+type renderer struct {
+	cfg   RenderConfig
+	marks marks
+	host  *dataplane.Host
+	w     rules
+}
+
+func newRenderer(cfg RenderConfig, host *dataplane.Host) (*renderer, error) {
+	if cfg.MarkMask == 0 {
+		cfg.MarkMask = 0xffff0000
+	}
+	if cfg.LogGroup == 0 {
+		cfg.LogGroup = 1
+	}
+	m, err := marksFrom(cfg.MarkMask)
+	if err != nil {
+		return nil, err
+	}
+	return &renderer{cfg: cfg, marks: m, host: host}, nil
+}
+
+// Render is the whole state from scratch. It panics on a mark mask of fewer than 4 bits.
+func Render(s *dataplane.State, cfg RenderConfig) *Rendered {
+	r, err := newRenderer(cfg, &s.Host)
+	if err != nil {
+		panic(err)
+	}
+	ifaces, faults := interfaces(s)
+	out := &Rendered{tables: map[tableKey]*tableChains{}, Faults: faults}
+	for _, f := range Families {
+		out.tables[tableKey{f, "filter"}] = r.filterTable(f, s, ifaces, &out.sets)
+		if r.masquerades(f, &s.NAT) {
+			out.tables[tableKey{f, "nat"}] = r.natTable(f)
+			out.sets = append(out.sets, natSets(f, &s.NAT)...)
+		}
+	}
+	slices.SortFunc(out.sets, func(a, b Set) int { return strings.Compare(a.Name, b.Name) })
+	out.sets = slices.CompactFunc(out.sets, func(a, b Set) bool { return a.Name == b.Name })
+	return out
+}
+
+// enabled tells whether a family is policed; if not, all that pods send or get of it is dropped.
+func (r *renderer) enabled(f Family) bool { return f == IPv4 || r.host.IPv6 }
+
+func (r *renderer) filterTable(f Family, s *dataplane.State, ifaces map[string]*dataplane.Endpoint, sets *[]Set) *tableChains {
+	t := &tableChains{hooks: filterHooks(), chains: r.staticChains(f)}
+	if !r.enabled(f) {
+		return t
+	}
+	eff := stateEffects(f, s)
+	used := map[dataplane.PolicyID]bool{}
+	names := endpointNames(f, ifaces)
+	t.chains = append(t.chains, r.dispatch(names)...)
+	for _, name := range names {
+		ep := ifaces[name]
+		eachPolicy(ep, func(id dataplane.PolicyID) { used[id] = true })
+		t.chains = append(t.chains, r.endpointChains(f, ep, eff)...)
+	}
+	derived := func(set Set) { *sets = append(*sets, set) }
+	for _, id := range sortedPolicies(used) {
+		for _, d := range directions {
+			if p := s.Policies[id]; p != nil {
+				if c, ok := r.policyChain(f, p, d, derived); ok {
+					t.chains = append(t.chains, c)
+				}
+			}
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.IPSets)) {
+		*sets = append(*sets, stateSet(f, s.IPSets[id]))
+	}
+	return t
+}
+
+var directions = [...]dataplane.Direction{dataplane.Ingress, dataplane.Egress}
+
+// dispatch is the two trees over the interfaces that have chains.
+func (r *renderer) dispatch(names []string) []Chain {
+	from := func(iface string) string { return endpointChain(dataplane.Egress, iface) }
+	to := func(iface string) string { return endpointChain(dataplane.Ingress, iface) }
+	return append(r.dispatchTree(chainFrom, "-i", names, from), r.dispatchTree(chainTo, "-o", names, to)...)
+}
+
+// stateEffects computes effects when asked. A policy that the state lacks is a broken invariant of the resolver.
+func stateEffects(f Family, s *dataplane.State) effects {
+	return func(id dataplane.PolicyID, d dataplane.Direction) effect {
+		p := s.Policies[id]
+		if p == nil {
+			panic(fmt.Sprintf("dataplane: an endpoint lists %s, which the state lacks", id))
+		}
+		return effectOf(f, rulesOf(p, d))
+	}
+}
+
+// eachPolicy visits the policies and profiles of an endpoint, some of them twice.
+func eachPolicy(ep *dataplane.Endpoint, visit func(dataplane.PolicyID)) {
+	for i := range ep.Tiers {
+		for _, id := range ep.Tiers[i].Ingress {
+			visit(id)
+		}
+		for _, id := range ep.Tiers[i].Egress {
+			visit(id)
+		}
+	}
+	for _, id := range ep.Profiles {
+		visit(id)
+	}
+}
+
+// interfaces are the endpoints by interface, and those that have none that can be enforced. Two that claim one interface are both faults,
+// and it is dropped.
+func interfaces(s *dataplane.State) (map[string]*dataplane.Endpoint, map[dataplane.EndpointID]error) {
+	ifaces, faults := make(map[string]*dataplane.Endpoint, len(s.Endpoints)), map[dataplane.EndpointID]error{}
+	contested := map[string]bool{}
+	for id, ep := range s.Endpoints {
+		if err := interfaceFault(s.Host.InterfacePrefix, ep); err != nil {
+			faults[id] = err
+			continue
+		}
+		if other := ifaces[ep.Interface]; other != nil {
+			faults[id] = fmt.Errorf("%s: interface %s is claimed by %s too", id, ep.Interface, other.ID)
+			faults[other.ID] = fmt.Errorf("%s: interface %s is claimed by %s too", other.ID, ep.Interface, id)
+			contested[ep.Interface] = true
+			continue
+		}
+		ifaces[ep.Interface] = ep
+	}
+	for name := range contested {
+		delete(ifaces, name)
+	}
+	return ifaces, faults
+}
+
+// interfaceFault: only interfaces with the prefix reach our chains, and a name goes into iptables text, where "+" at its end would
+// stand for other interfaces too.
+func interfaceFault(prefix string, ep *dataplane.Endpoint) error {
+	switch name := ep.Interface; {
+	case strings.HasPrefix(string(ep.ID), "hostendpoint/"):
+		return fmt.Errorf("%s: %w", ep.ID, errors.ErrUnsupported)
+	case name == "":
+		return fmt.Errorf("%s: its interface is not known", ep.ID)
+	case !strings.HasPrefix(name, prefix):
+		return fmt.Errorf("%s: interface %s does not begin with %q, the prefix of pods' interfaces on this host", ep.ID, name, prefix)
+	case len(name) > 15 || strings.IndexFunc(name, func(c rune) bool { return !nameRune(c) }) >= 0:
+		return fmt.Errorf("%s: interface %q: want at most 15 letters, digits, \".\", \"-\" and \"_\"", ep.ID, name)
+	}
+	return nil
+}
+
+func nameRune(c rune) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '-' || c == '_'
+}
+
+// endpointNames are the interfaces of endpoints with an address of the family, sorted.
+func endpointNames(f Family, ifaces map[string]*dataplane.Endpoint) []string {
+	var out []string
+	for name, ep := range ifaces {
+		if slices.ContainsFunc(ep.Addresses, f.of) {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func sortedPolicies(used map[dataplane.PolicyID]bool) []dataplane.PolicyID {
+	return slices.SortedFunc(maps.Keys(used), func(a, b dataplane.PolicyID) int { return strings.Compare(a.String(), b.String()) })
+}

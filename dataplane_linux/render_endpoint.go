@@ -1,0 +1,129 @@
+package linux
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/felid-net/felid/dataplane"
+)
+
+// effects tells what the chain of a policy may do, 0 where it has none.
+type effects func(dataplane.PolicyID, dataplane.Direction) effect
+
+// guardsPerReturn: after so many policies of a tier an allowed packet leaves the chain, instead of being tested at each further one.
+const guardsPerReturn = 5
+
+// endpointChains renders an endpoint for one family: from it, to it, and where it has several addresses those it may send from. It
+// has none for a family in which it has no address: dispatch then drops it. A chain returns when the packet is allowed (an owner's chain to
+// the workload never returns: its policies accept), and drops it otherwise.
+func (r *renderer) endpointChains(f Family, ep *dataplane.Endpoint, eff effects) []Chain {
+	sources := r.sources(f, ep)
+	if len(sources) == 0 {
+		return nil
+	}
+	var out []Chain
+	if len(sources) > 1 {
+		for _, p := range sources {
+			r.w.add("-s ", p.String(), " -j RETURN")
+		}
+		r.w.add("-j DROP")
+		out = append(out, r.w.chain(sourcesChain(ep.Interface), string(ep.ID)+", sources"))
+		r.w.add("-j " + sourcesChain(ep.Interface))
+	} else {
+		r.w.add("! -s ", sources[0].String(), " -j DROP")
+	}
+	r.w.add("-m conntrack --ctstate RELATED,ESTABLISHED ", r.settled())
+	r.decide(ep, dataplane.Egress, eff)
+	out = append(out, r.w.chain(endpointChain(dataplane.Egress, ep.Interface), string(ep.ID)+", egress"))
+	r.decide(ep, dataplane.Ingress, eff)
+	return append(out, r.w.chain(endpointChain(dataplane.Ingress, ep.Interface), string(ep.ID)+", ingress"))
+}
+
+// sources are the prefixes that the endpoint may send from; none where it has no address of the family.
+func (r *renderer) sources(f Family, ep *dataplane.Endpoint) []netip.Prefix {
+	var out []netip.Prefix
+	for _, a := range ep.Addresses {
+		if f.of(a) {
+			out = append(out, netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	out = append(out, familyNets(f, ep.AllowedSources)...)
+	slices.SortFunc(out, netip.Prefix.Compare)
+	return slices.Compact(out)
+}
+
+// settled is what happens to a packet of a connection that was allowed before: the owner of the network accepts it.
+func (r *renderer) settled() string {
+	if r.host.Owner {
+		return "-j ACCEPT"
+	}
+	return "-j RETURN"
+}
+
+// decide writes the part that both directions share: tiers in order, then profiles, then drop.
+func (r *renderer) decide(ep *dataplane.Endpoint, d dataplane.Direction, eff effects) {
+	w := &r.w
+	both := r.marks.accept | r.marks.pass
+	w.add("-m conntrack --ctstate INVALID -j DROP")
+	w.s("-j MARK --set-xmark ").bits(0, both).end()
+	passed := false
+	for i := range ep.Tiers {
+		list := ep.Tiers[i].Ingress
+		if d == dataplane.Egress {
+			list = ep.Tiers[i].Egress
+		}
+		if len(list) == 0 {
+			continue
+		}
+		if passed {
+			w.s("-j MARK --set-xmark ").bits(0, r.marks.pass).end()
+		}
+		passed = r.policies(list, d, eff)
+		if ep.Tiers[i].Default == dataplane.Pass {
+			continue
+		}
+		if !passed {
+			w.add("-j DROP")
+			return // nothing goes on from here
+		}
+		w.s("-m mark --mark ").bits(0, r.marks.pass).s(" -j DROP").end()
+	}
+	if passed {
+		w.s("-j MARK --set-xmark ").bits(0, r.marks.pass).end()
+	}
+	r.policies(ep.Profiles, d, eff)
+	w.add("-j DROP")
+}
+
+// policies writes the jumps of one tier, or of the profiles. A packet that one of them decided crosses no other; an allowed one
+// leaves the endpoint's chain. passed tells whether one of them may pass.
+func (r *renderer) policies(list []dataplane.PolicyID, d dataplane.Direction, eff effects) (passed bool) {
+	w := &r.w
+	var seen effect
+	unreturned := 0
+	returnAllowed := func() {
+		if seen&effectAccept != 0 && unreturned > 0 && !(d == dataplane.Ingress && r.host.Owner) {
+			w.s("-m mark --mark ").bits(r.marks.accept, r.marks.accept).s(" -j RETURN").end()
+		}
+		unreturned = 0
+	}
+	for _, id := range list {
+		e := eff(id, d)
+		if e == 0 {
+			continue
+		}
+		if seen&(effectAccept|effectPass) != 0 {
+			w.s("-m mark --mark ").bits(0, r.marks.accept|r.marks.pass).s(" ")
+		}
+		w.add("-j ", policyChain(d, id))
+		seen |= e
+		if unreturned++; unreturned == guardsPerReturn {
+			returnAllowed()
+		}
+	}
+	returnAllowed()
+	return seen&effectPass != 0
+}

@@ -1,0 +1,113 @@
+package linux
+
+import (
+	"github.com/felid-net/felid/dataplane"
+)
+
+// effect is what the chain of a policy may do to a packet of one family in one direction.
+type effect uint8
+
+const (
+	effectRules  effect = 1 << iota // it has rules at all, and so a chain
+	effectAccept                    // it may allow
+	effectPass                      // it may pass
+)
+
+// effectOf reads it off the rules. An endpoint's chain depends on a policy by this alone.
+func effectOf(f Family, ruleList []dataplane.Rule) effect {
+	var e effect
+	for i := range ruleList {
+		rule := &ruleList[i]
+		if never(f, rule) {
+			continue
+		}
+		e |= effectRules
+		switch rule.Action {
+		case dataplane.Allow:
+			e |= effectAccept
+		case dataplane.Pass:
+			e |= effectPass
+		}
+	}
+	return e
+}
+
+// rulesOf are the rules of one direction.
+func rulesOf(p *dataplane.Policy, d dataplane.Direction) []dataplane.Rule {
+	if d == dataplane.Egress {
+		return p.Egress
+	}
+	return p.Ingress
+}
+
+// policyChain renders one direction of a policy or profile, false where it has no rule for the family. Sets that stand for several
+// nets of a rule are given to the caller. The chain leaves a packet that no rule decided as it is.
+func (r *renderer) policyChain(f Family, p *dataplane.Policy, d dataplane.Direction, derived func(Set)) (Chain, bool) {
+	ruleList := rulesOf(p, d)
+	for i := range ruleList {
+		m, ok := compile(f, &ruleList[i])
+		if !ok {
+			continue
+		}
+		for j := range m.sets {
+			derived(m.sets[j])
+		}
+		r.rule(&m, p.ID, d, &ruleList[i])
+	}
+	if len(r.w.ends) == 0 {
+		return Chain{}, false
+	}
+	return r.w.chain(policyChain(d, p.ID), p.ID.String()+", "+d.String()), true
+}
+
+// rule writes the lines for one rule. Lines of a terminal action may overlap: the first that matches acts, and the others never see the
+// packet. Log goes on, so that several lines of it first set a bit, and one line logs.
+func (r *renderer) rule(m *match, id dataplane.PolicyID, d dataplane.Direction, rule *dataplane.Rule) {
+	w := &r.w
+	if len(m.excluded) > 0 {
+		w.s("-j MARK --set-xmark ").bits(0, r.marks.excluded).end()
+		for _, x := range m.excluded {
+			w.s(x, " -j MARK --set-xmark ").bits(r.marks.excluded, r.marks.excluded).end()
+		}
+	}
+	if rule.Action == dataplane.Log && m.lines() > 1 {
+		w.s("-j MARK --set-xmark ").bits(0, r.marks.matched).end()
+		m.each(w, func() {
+			r.unlessExcluded(m)
+			w.s("-j MARK --set-xmark ").bits(r.marks.matched, r.marks.matched).end()
+		})
+		w.s("-m mark --mark ").bits(r.marks.matched, r.marks.matched).s(" ")
+		r.target(id, d, rule)
+		return
+	}
+	m.each(w, func() {
+		r.unlessExcluded(m)
+		r.target(id, d, rule)
+	})
+}
+
+func (r *renderer) unlessExcluded(m *match) {
+	if len(m.excluded) > 0 {
+		r.w.s("-m mark --mark ").bits(0, r.marks.excluded).s(" ")
+	}
+}
+
+// target ends a rule with what its action does. An allowed packet going to a workload has passed everything (its egress policy comes
+// first), so the owner of the network accepts it at once; else the chain felid-allow, entered by goto, marks it and takes it back to
+// the endpoint's chain.
+func (r *renderer) target(id dataplane.PolicyID, d dataplane.Direction, rule *dataplane.Rule) {
+	switch rule.Action {
+	case dataplane.Allow:
+		if d == dataplane.Ingress && r.host.Owner {
+			r.w.add("-j ACCEPT")
+			return
+		}
+		r.w.add("-g " + chainAllow)
+	case dataplane.Pass:
+		r.w.add("-g " + chainPass)
+	case dataplane.Log:
+		r.w.s("-j NFLOG --nflog-prefix \"", LogPrefix(id, d, rule.Index), "\" --nflog-group ").n(int(r.cfg.LogGroup)).end()
+	default:
+		r.w.add("-j DROP")
+	}
+}

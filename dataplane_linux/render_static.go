@@ -1,0 +1,111 @@
+package linux
+
+import (
+	"slices"
+
+	"github.com/felid-net/felid/dataplane"
+)
+
+// filterHooks are the jumps from the kernel's chains.
+func filterHooks() []Hook {
+	return []Hook{{"INPUT", "-j " + chainInput}, {"FORWARD", "-j " + chainForward}, {"OUTPUT", "-j " + chainOutput}}
+}
+
+// podsIn and podsOut match packets from and to pods, by interface.
+func (r *renderer) podsIn() string  { return "-i " + r.host.InterfacePrefix + "+ " }
+func (r *renderer) podsOut() string { return "-o " + r.host.InterfacePrefix + "+ " }
+
+// staticChains are those of the filter table that do not depend on endpoints: the entries, and the ends of Allow and Pass.
+func (r *renderer) staticChains(f Family) []Chain {
+	w := &r.w
+	if !r.enabled(f) {
+		const about = "not policed: pods' packets of this family are dropped"
+		w.add(r.podsIn(), "-j DROP")
+		input := w.chain(chainInput, about)
+		w.add(r.podsIn(), "-j DROP")
+		w.add(r.podsOut(), "-j DROP")
+		forward := w.chain(chainForward, about)
+		w.add(r.podsOut(), "-j DROP")
+		return []Chain{input, forward, w.chain(chainOutput, about)}
+	}
+	w.s("-j MARK --set-xmark ").bits(r.marks.accept, r.marks.accept).end()
+	allow := w.chain(chainAllow, "entered by goto: marks, and returns to the endpoint's chain")
+	w.s("-j MARK --set-xmark ").bits(r.marks.pass, r.marks.pass).end()
+	pass := w.chain(chainPass, "entered by goto: on to the next tier")
+	w.add(r.podsIn(), "-g "+chainWorkloadHost)
+	input := w.chain(chainInput, "to this host")
+	return append(r.workloadChains(f), allow, pass, input)
+}
+
+// workloadChains are felid-forward, felid-output and felid-workload-host.
+func (r *renderer) workloadChains(f Family) []Chain {
+	w := &r.w
+	w.add(r.podsIn(), "-j "+chainFrom)
+	w.add(r.podsOut(), "-m conntrack ! --ctstate RELATED,ESTABLISHED -j "+chainTo)
+	w.add(r.podsIn(), r.allowed())
+	w.add(r.podsOut(), r.allowed())
+	forward := w.chain(chainForward, "through this host")
+
+	if r.host.HostToWorkload == dataplane.HostToWorkloadPolicy {
+		r.neighbours(f, r.podsOut())
+		w.add(r.podsOut(), "-m conntrack ! --ctstate RELATED,ESTABLISHED -j "+chainTo)
+	}
+	w.add(r.podsOut(), r.allowed())
+	output := w.chain(chainOutput, "from this host")
+
+	r.neighbours(f, "")
+	client, server := "68", "67"
+	if f == IPv6 {
+		client, server = "546", "547"
+	}
+	w.add("-p udp -m udp --sport "+client+" --dport "+server+" ", r.allowed())
+	w.add("-j " + chainFrom)
+	switch r.host.WorkloadToHost {
+	case dataplane.Allow:
+		w.add(r.allowed())
+	case dataplane.Pass:
+	default:
+		if !r.host.Owner { // the owner has accepted them in felid-from
+			w.add("-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN")
+		}
+		w.add("-j DROP")
+	}
+	return []Chain{forward, output, w.chain(chainWorkloadHost, "from a pod to this host")}
+}
+
+// allowed is what becomes of an allowed packet: semantics of owner and guest.
+func (r *renderer) allowed() string {
+	if r.host.Owner {
+		return "-j ACCEPT"
+	}
+	return "-g " + chainAllow
+}
+
+// neighbourTypes are the ICMPv6 messages without which there is no link: multicast listener queries, reports and done (RFC 2710),
+// router solicitation, neighbour solicitation and advertisement (RFC 4861). Their source may be link-local or unspecified.
+var neighbourTypes = [...]int{130, 131, 132, 133, 135, 136}
+
+func (r *renderer) neighbours(f Family, where string) {
+	if f != IPv6 {
+		return
+	}
+	for _, t := range neighbourTypes {
+		r.w.s(where, "-p ipv6-icmp -m icmp6 --icmpv6-type ").n(t).s(" ", r.allowed()).end()
+	}
+}
+
+// masquerades tells whether the family has a nat table of ours.
+func (r *renderer) masquerades(f Family, nat *dataplane.NAT) bool {
+	return r.enabled(f) && slices.ContainsFunc(nat.Masquerade, hasFamily(f))
+}
+
+// natTable masquerades what goes from a pool with natOutgoing to an address in no pool, unless it goes to a pod.
+func (r *renderer) natTable(f Family) *tableChains {
+	w := &r.w
+	w.add("! ", r.podsOut(), "-m set --match-set "+setName(f, setMasquerade)+" src -m set ! --match-set "+setName(f, setPools)+
+		" dst -j MASQUERADE --random-fully")
+	return &tableChains{
+		hooks:  []Hook{{"POSTROUTING", "-j " + chainPostrouting}},
+		chains: []Chain{w.chain(chainPostrouting, "natOutgoing")},
+	}
+}

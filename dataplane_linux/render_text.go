@@ -1,0 +1,116 @@
+package linux
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Chain is a chain of ours with its rules, each as iptables-save prints it without "-A CHAIN".
+type Chain struct {
+	Name  string
+	Rules []string
+	About string // whose it is, for people
+}
+
+// Hook is a jump from one of the kernel's chains into one of ours.
+type Hook struct {
+	Kernel string // "FORWARD"
+	Rule   string // "-j felid-forward"
+}
+
+// rules builds the rules of a chain in one buffer that is used again for the next chain: two allocations a chain.
+type rules struct {
+	buf  []byte
+	ends []int
+}
+
+// s appends text to the rule under way.
+func (r *rules) s(parts ...string) *rules {
+	for _, p := range parts {
+		r.buf = append(r.buf, p...)
+	}
+	return r
+}
+
+// n appends a number.
+func (r *rules) n(n int) *rules {
+	r.buf = strconv.AppendInt(r.buf, int64(n), 10)
+	return r
+}
+
+// bits appends "0xVALUE/0xMASK".
+func (r *rules) bits(value, mask uint32) *rules {
+	r.buf = strconv.AppendUint(append(r.buf, "0x"...), uint64(value), 16)
+	r.buf = strconv.AppendUint(append(r.buf, "/0x"...), uint64(mask), 16)
+	return r
+}
+
+// end closes the rule under way.
+func (r *rules) end() { r.ends = append(r.ends, len(r.buf)) }
+
+// add is a whole rule.
+func (r *rules) add(parts ...string) { r.s(parts...).end() }
+
+// chain takes what was built.
+func (r *rules) chain(name, about string) Chain {
+	text := string(r.buf)
+	c := Chain{Name: name, About: about, Rules: make([]string, len(r.ends))}
+	from := 0
+	for i, to := range r.ends {
+		c.Rules[i] = text[from:to]
+		from = to
+	}
+	r.buf, r.ends = r.buf[:0], r.ends[:0]
+	return c
+}
+
+// RestoreText is the text of a table ("filter", "nat") for iptables-restore --noflush; "" where nothing of ours is in it.
+func (r *Rendered) RestoreText(f Family, table string) string {
+	t := r.tables[tableKey{f, table}]
+	if t == nil {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("*" + table + "\n")
+	for _, c := range t.chains {
+		b.WriteString(":" + c.Name + " - [0:0]\n")
+	}
+	for _, h := range t.hooks {
+		b.WriteString("-A " + h.Kernel + " " + h.Rule + "\n")
+	}
+	for _, c := range t.chains {
+		if c.About != "" {
+			b.WriteString("# " + c.Name + ": " + c.About + "\n")
+		}
+		for _, rule := range c.Rules {
+			b.WriteString("-A " + c.Name + " " + rule + "\n")
+		}
+	}
+	b.WriteString("COMMIT\n")
+	return b.String()
+}
+
+// IPSetText is the text of all sets for ipset restore. A prefix of length 0 is two halves: hash:net can't hold one.
+func (r *Rendered) IPSetText() string {
+	var b strings.Builder
+	for i := range r.sets {
+		set := &r.sets[i]
+		b.WriteString("create " + set.Name + " " + set.Type.String() + " family " + inet(set.Family) + " maxelem 1048576\n")
+		for _, m := range set.sorted() {
+			if m.Prefix.Bits() == 0 {
+				low, high := halves(m.Prefix)
+				b.WriteString("add " + set.Name + " " + low.String() + "\nadd " + set.Name + " " + high.String() + "\n")
+				continue
+			}
+			b.WriteString("add " + set.Name + " " + memberText(set.Type, m) + "\n")
+		}
+	}
+	return b.String()
+}
+
+func inet(f Family) string {
+	if f == IPv4 {
+		return "inet"
+	}
+	return "inet6"
+}
