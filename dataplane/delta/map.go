@@ -10,6 +10,7 @@ type Map[K comparable, V any] struct {
 	agreed  map[K]V       // desired and actual, and equal
 	differ  map[K]pair[V] // at least one of the two, and not equal
 	removed int           // entries of differ that are not desired
+	missing int           // entries of differ that are not actual
 }
 
 // pair is the two sides of a key at which they differ.
@@ -61,7 +62,7 @@ func (m *Map[K, V]) RemoveActual(k K) {
 // ReplaceActual says that exactly these are there, after a full read.
 func (m *Map[K, V]) ReplaceActual(all iter.Seq2[K, V]) {
 	old := *m
-	m.agreed, m.differ, m.removed = make(map[K]V, len(old.agreed)), map[K]pair[V]{}, 0
+	*m = *NewFunc[K](old.equal)
 	for k, v := range all {
 		p := old.pair(k)
 		p.actual, p.hasActual = v, true
@@ -158,7 +159,10 @@ func (m *Map[K, V]) PendingRemovals() int { return m.removed }
 func (m *Map[K, V]) Pending() bool { return len(m.differ) > 0 }
 
 // LenDesired is the number of desired entries.
-func (m *Map[K, V]) LenDesired() int { return len(m.agreed) + m.PendingUpdates() }
+func (m *Map[K, V]) LenDesired() int { return len(m.agreed) + len(m.differ) - m.removed }
+
+// LenActual is the number of entries known to be there.
+func (m *Map[K, V]) LenActual() int { return len(m.agreed) + len(m.differ) - m.missing }
 
 func (m *Map[K, V]) pair(k K) pair[V] {
 	if v, ok := m.agreed[k]; ok {
@@ -169,8 +173,8 @@ func (m *Map[K, V]) pair(k K) pair[V] {
 
 // put files both sides of k where they belong.
 func (m *Map[K, V]) put(k K, p pair[V]) {
-	if old, ok := m.differ[k]; ok && !old.hasDesired {
-		m.removed--
+	if old, ok := m.differ[k]; ok {
+		m.count(old, -1)
 	}
 	if p.hasDesired && p.hasActual && m.equal(p.desired, p.actual) {
 		delete(m.differ, k)
@@ -183,7 +187,14 @@ func (m *Map[K, V]) put(k K, p pair[V]) {
 		return
 	}
 	m.differ[k] = p
+	m.count(p, 1)
+}
+
+func (m *Map[K, V]) count(p pair[V], by int) {
 	if !p.hasDesired {
-		m.removed++
+		m.removed += by
+	}
+	if !p.hasActual {
+		m.missing += by
 	}
 }

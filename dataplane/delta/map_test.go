@@ -50,8 +50,8 @@ func (w twin) check(t *rapid.T, m *delta.Map[int, int]) {
 			t.Fatalf("%s (-want +got):\n%s", c.what, diff)
 		}
 	}
-	if m.PendingUpdates() != len(w.updates()) || m.PendingRemovals() != len(w.removals()) || m.LenDesired() != len(w.desired) {
-		t.Fatalf("counts: %d updates, %d removals, %d desired", m.PendingUpdates(), m.PendingRemovals(), m.LenDesired())
+	if m.PendingUpdates() != len(w.updates()) || m.PendingRemovals() != len(w.removals()) || m.LenDesired() != len(w.desired) || m.LenActual() != len(w.actual) {
+		t.Fatalf("counts: %d updates, %d removals, %d desired, %d actual", m.PendingUpdates(), m.PendingRemovals(), m.LenDesired(), m.LenActual())
 	}
 	if m.Pending() != (len(w.updates())+len(w.removals()) > 0) {
 		t.Fatalf("Pending = %v", m.Pending())
