@@ -64,6 +64,7 @@ type EndpointPort struct {
 }
 
 // Node is a view of a node of the cluster: its addresses, and what it needs for routing.
+// +kubebuilder:object:root=true
 type Node struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -106,6 +107,7 @@ type NodeBGPSpec struct {
 }
 
 // WorkloadEndpoint is a view of one interface of a pod.
+// +kubebuilder:object:root=true
 type WorkloadEndpoint struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -142,6 +144,7 @@ type IPNAT struct {
 }
 
 // ServiceEndpoints is a view of a Service (Selector and Ports) or of one of its EndpointSlices (Service and Endpoints).
+// +kubebuilder:object:root=true
 type ServiceEndpoints struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`

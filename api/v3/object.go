@@ -40,7 +40,9 @@ const (
 )
 
 // Object is a resource: a pointer to one of the structs of this package. Objects are shared between goroutines once they have
-// left the decoder: nobody changes one in place (DeepCopy it first).
+// left the decoder: nobody changes one in place (Copy it first).
+//
+// +kubebuilder:object:generate=false
 type Object interface {
 	metav1.Object
 	// GetKind is the kind of the struct, but for a KubernetesNetworkPolicy view, which says so in its TypeMeta.

@@ -1,5 +1,13 @@
 package v3
 
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
 // Protocol is a protocol by name or number, as written: "TCP", "tcp", 6. The zero value is none.
 // +kubebuilder:validation:XIntOrString
 // +kubebuilder:pruning:PreserveUnknownFields
@@ -17,4 +25,132 @@ type Port struct {
 	Name string
 	// Min and Max are inclusive, equal for a single number.
 	Min, Max uint16
+}
+
+// protocolNumbers are the names that the API knows (IANA protocol numbers).
+var protocolNumbers = map[string]uint8{"TCP": 6, "UDP": 17, "ICMP": 1, "ICMPv6": 58, "SCTP": 132, "UDPLite": 136}
+
+// ParseProtocol reads "TCP", "udp" or "6". Names are known in any case, and kept as written.
+func ParseProtocol(text string) (Protocol, error) {
+	if n, err := strconv.ParseUint(text, 10, 16); err == nil {
+		if n < 1 || n > 255 {
+			return Protocol{}, fmt.Errorf("protocol %d is out of range; valid: 1 to 255", n)
+		}
+		return Protocol{Number: uint8(n)}, nil
+	}
+	p := Protocol{Name: text}
+	if _, ok := p.Number8(); !ok {
+		return Protocol{}, fmt.Errorf("unknown protocol %q; valid: TCP, UDP, ICMP, ICMPv6, SCTP, UDPLite, or 1 to 255", text)
+	}
+	return p, nil
+}
+
+// Number8 is the IANA number; false where there is none.
+func (p Protocol) Number8() (uint8, bool) {
+	if p.Name == "" {
+		return p.Number, p.Number != 0
+	}
+	if n, ok := protocolNumbers[p.Name]; ok {
+		return n, true
+	}
+	for name, n := range protocolNumbers {
+		if strings.EqualFold(name, p.Name) {
+			return n, true
+		}
+	}
+	return 0, false
+}
+
+// String is the name as written, or the number.
+func (p Protocol) String() string {
+	if p.Name != "" {
+		return p.Name
+	}
+	return strconv.Itoa(int(p.Number))
+}
+
+// MarshalJSON writes a name as a string and a number as a number.
+func (p Protocol) MarshalJSON() ([]byte, error) {
+	if p.Name != "" {
+		return json.Marshal(p.Name)
+	}
+	return strconv.AppendUint(nil, uint64(p.Number), 10), nil
+}
+
+// UnmarshalJSON reads a string or a number.
+func (p *Protocol) UnmarshalJSON(data []byte) error {
+	text, err := stringOrNumber(data)
+	if err != nil {
+		return err
+	}
+	*p, err = ParseProtocol(text)
+	return err
+}
+
+// ParsePort reads "80", "8000:8010" or "http".
+func ParsePort(text string) (Port, error) {
+	low, high, isRange := strings.Cut(text, ":")
+	if !isRange && !isNumber(low) {
+		if !portName.MatchString(low) {
+			return Port{}, fmt.Errorf("%q is not a port; valid: 0 to 65535, a range \"a:b\", or a name of letters, digits and '-'", text)
+		}
+		return Port{Name: low}, nil
+	}
+	if !isRange {
+		high = low
+	}
+	a, errA := strconv.ParseUint(low, 10, 16)
+	b, errB := strconv.ParseUint(high, 10, 16)
+	if errA != nil || errB != nil || a > b {
+		return Port{}, fmt.Errorf("%q is not a port or a range; valid: 0 to 65535, or \"a:b\" with a no greater than b", text)
+	}
+	return Port{Min: uint16(a), Max: uint16(b)}, nil
+}
+
+var portName = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,128}$`)
+
+func isNumber(text string) bool {
+	return text != "" && strings.Trim(text, "0123456789") == ""
+}
+
+// String is the port as written in YAML.
+func (p Port) String() string {
+	switch {
+	case p.Name != "":
+		return p.Name
+	case p.Min == p.Max:
+		return strconv.Itoa(int(p.Min))
+	}
+	return strconv.Itoa(int(p.Min)) + ":" + strconv.Itoa(int(p.Max))
+}
+
+// MarshalJSON writes a single number as a number, all else as a string.
+func (p Port) MarshalJSON() ([]byte, error) {
+	if p.Name == "" && p.Min == p.Max {
+		return strconv.AppendUint(nil, uint64(p.Min), 10), nil
+	}
+	return json.Marshal(p.String())
+}
+
+// UnmarshalJSON reads a string or a number.
+func (p *Port) UnmarshalJSON(data []byte) error {
+	text, err := stringOrNumber(data)
+	if err != nil {
+		return err
+	}
+	*p, err = ParsePort(text)
+	return err
+}
+
+// stringOrNumber is the text of a JSON string, or the digits of a number.
+func stringOrNumber(data []byte) (string, error) {
+	if len(data) > 0 && data[0] == '"' {
+		var text string
+		err := json.Unmarshal(data, &text)
+		return text, err
+	}
+	if !isNumber(string(data)) {
+		return "", fmt.Errorf("%s is neither a string nor a whole number", data)
+	}
+	return string(data), nil
 }

@@ -1,0 +1,102 @@
+package v3
+
+// GetKind tells a NetworkPolicy of this API from the view of a Kubernetes one.
+func (o *NetworkPolicy) GetKind() Kind {
+	if o.Kind == string(KindKubernetesNetworkPolicy) {
+		return KindKubernetesNetworkPolicy
+	}
+	return KindNetworkPolicy
+}
+
+// GetKind is KindGlobalNetworkPolicy.
+func (o *GlobalNetworkPolicy) GetKind() Kind { return KindGlobalNetworkPolicy }
+
+// GetKind is KindTier.
+func (o *Tier) GetKind() Kind { return KindTier }
+
+// GetKind is KindNetworkSet.
+func (o *NetworkSet) GetKind() Kind { return KindNetworkSet }
+
+// GetKind is KindGlobalNetworkSet.
+func (o *GlobalNetworkSet) GetKind() Kind { return KindGlobalNetworkSet }
+
+// GetKind is KindHostEndpoint.
+func (o *HostEndpoint) GetKind() Kind { return KindHostEndpoint }
+
+// GetKind is KindProfile.
+func (o *Profile) GetKind() Kind { return KindProfile }
+
+// GetKind is KindIPPool.
+func (o *IPPool) GetKind() Kind { return KindIPPool }
+
+// GetKind is KindIPReservation.
+func (o *IPReservation) GetKind() Kind { return KindIPReservation }
+
+// GetKind is KindIPAMBlock.
+func (o *IPAMBlock) GetKind() Kind { return KindIPAMBlock }
+
+// GetKind is KindBlockAffinity.
+func (o *BlockAffinity) GetKind() Kind { return KindBlockAffinity }
+
+// GetKind is KindIPAMHandle.
+func (o *IPAMHandle) GetKind() Kind { return KindIPAMHandle }
+
+// GetKind is KindIPAMConfiguration.
+func (o *IPAMConfiguration) GetKind() Kind { return KindIPAMConfiguration }
+
+// GetKind is KindNode.
+func (o *Node) GetKind() Kind { return KindNode }
+
+// GetKind is KindWorkloadEndpoint.
+func (o *WorkloadEndpoint) GetKind() Kind { return KindWorkloadEndpoint }
+
+// GetKind is KindServiceEndpoints.
+func (o *ServiceEndpoints) GetKind() Kind { return KindServiceEndpoints }
+
+// Copy is a deep copy.
+func (o *NetworkPolicy) Copy() Object { return o.DeepCopy() }
+
+// Copy is a deep copy.
+func (o *GlobalNetworkPolicy) Copy() Object { return o.DeepCopy() }
+
+// Copy is a deep copy.
+func (o *Tier) Copy() Object { return o.DeepCopy() }
+
+// Copy is a deep copy.
+func (o *NetworkSet) Copy() Object { return o.DeepCopy() }
+
+// Copy is a deep copy.
+func (o *GlobalNetworkSet) Copy() Object { return o.DeepCopy() }
+
+// Copy is a deep copy.
+func (o *HostEndpoint) Copy() Object { return o.DeepCopy() }
+
+// Copy is a deep copy.
+func (o *Profile) Copy() Object { return o.DeepCopy() }
+
+// Copy is a deep copy.
+func (o *IPPool) Copy() Object { return o.DeepCopy() }
+
+// Copy is a deep copy.
+func (o *IPReservation) Copy() Object { return o.DeepCopy() }
+
+// Copy is a deep copy.
+func (o *IPAMBlock) Copy() Object { return o.DeepCopy() }
+
+// Copy is a deep copy.
+func (o *BlockAffinity) Copy() Object { return o.DeepCopy() }
+
+// Copy is a deep copy.
+func (o *IPAMHandle) Copy() Object { return o.DeepCopy() }
+
+// Copy is a deep copy.
+func (o *IPAMConfiguration) Copy() Object { return o.DeepCopy() }
+
+// Copy is a deep copy.
+func (o *Node) Copy() Object { return o.DeepCopy() }
+
+// Copy is a deep copy.
+func (o *WorkloadEndpoint) Copy() Object { return o.DeepCopy() }
+
+// Copy is a deep copy.
+func (o *ServiceEndpoints) Copy() Object { return o.DeepCopy() }
