@@ -160,25 +160,29 @@ func eachPolicy(ep *dataplane.Endpoint, visit func(dataplane.PolicyID)) {
 // interfaces are the endpoints by interface, and those that have none that can be enforced. Two that claim one interface are both faults,
 // and it is dropped.
 func interfaces(s *dataplane.State) (map[string]*dataplane.Endpoint, map[dataplane.EndpointID]error) {
-	ifaces, faults := make(map[string]*dataplane.Endpoint, len(s.Endpoints)), map[dataplane.EndpointID]error{}
-	contested := map[string]bool{}
+	claims, faults := make(map[string][]dataplane.EndpointID, len(s.Endpoints)), map[dataplane.EndpointID]error{}
 	for id, ep := range s.Endpoints {
 		if err := interfaceFault(s.Host.InterfacePrefix, ep); err != nil {
 			faults[id] = err
 			continue
 		}
-		if other := ifaces[ep.Interface]; other != nil {
-			faults[id] = fmt.Errorf("%s: interface %s is claimed by %s too", id, ep.Interface, other.ID)
-			faults[other.ID] = fmt.Errorf("%s: interface %s is claimed by %s too", other.ID, ep.Interface, id)
-			contested[ep.Interface] = true
+		claims[ep.Interface] = append(claims[ep.Interface], id)
+	}
+	ifaces := make(map[string]*dataplane.Endpoint, len(claims))
+	for name, ids := range claims {
+		if len(ids) == 1 {
+			ifaces[name] = s.Endpoints[ids[0]]
 			continue
 		}
-		ifaces[ep.Interface] = ep
-	}
-	for name := range contested {
-		delete(ifaces, name)
+		for _, id := range ids {
+			faults[id] = contested(id, name, ids)
+		}
 	}
 	return ifaces, faults
+}
+
+func contested(id dataplane.EndpointID, iface string, claims []dataplane.EndpointID) error {
+	return fmt.Errorf("%s: interface %s is claimed by several endpoints: %v", id, iface, slices.Sorted(slices.Values(claims)))
 }
 
 // interfaceFault: only interfaces with the prefix reach our chains, and a name goes into iptables text, where "+" at its end would

@@ -9,29 +9,13 @@ import (
 	"strings"
 
 	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/dataplane_linux/ipset"
 )
-
-// SetType is a kernel type of IP set.
-type SetType uint8
-
-// The types.
-const (
-	HashNet    SetType = iota // prefixes
-	HashIPPort                // address, protocol, port
-)
-
-// String is the name by which ipset calls the type.
-func (t SetType) String() string {
-	if t == HashIPPort {
-		return "hash:ip,port"
-	}
-	return "hash:net"
-}
 
 // Set is an IP set of the kernel: those members of a set of the state that are of one family.
 type Set struct {
 	Name   string
-	Type   SetType
+	Type   ipset.Type
 	Family Family
 	About  string
 	// members may be of both families.
@@ -55,11 +39,11 @@ func compareMembers(a, b dataplane.Member) int {
 	return cmp.Or(a.Prefix.Compare(b.Prefix), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
 }
 
-// stateSets are the kernel's sets for one of the state's.
+// stateSet is the kernel's set for one of the state's.
 func stateSet(f Family, set *dataplane.IPSet) Set {
-	t := HashNet
+	t := ipset.HashNet
 	if set.Type == dataplane.SetAddrPorts {
-		t = HashIPPort
+		t = ipset.HashIPPort
 	}
 	return Set{Name: setName(f, string(set.ID)), Type: t, Family: f, About: set.Text, members: func(yield func(dataplane.Member) bool) {
 		for m := range set.Members {
@@ -72,7 +56,7 @@ func stateSet(f Family, set *dataplane.IPSet) Set {
 
 // prefixSet is a set of prefixes of one family.
 func prefixSet(f Family, name, about string, prefixes []netip.Prefix) Set {
-	return Set{Name: name, Type: HashNet, Family: f, About: about, members: func(yield func(dataplane.Member) bool) {
+	return Set{Name: name, Type: ipset.HashNet, Family: f, About: about, members: func(yield func(dataplane.Member) bool) {
 		for _, p := range prefixes {
 			if !yield(dataplane.Member{Prefix: p}) {
 				return
@@ -138,8 +122,8 @@ func halves(p netip.Prefix) (low, high netip.Prefix) {
 }
 
 // memberText is a member as ipset writes it: "10.0.0.0/8", "10.0.0.1,tcp:80".
-func memberText(t SetType, m dataplane.Member) string {
-	if t == HashNet {
+func memberText(t ipset.Type, m dataplane.Member) string {
+	if t == ipset.HashNet {
 		return m.Prefix.String()
 	}
 	return m.Prefix.Addr().String() + "," + protocolName(m.Protocol) + ":" + strconv.Itoa(int(m.Port))

@@ -95,7 +95,7 @@ func (r *Rendered) IPSetText() string {
 	var b strings.Builder
 	for i := range r.sets {
 		set := &r.sets[i]
-		b.WriteString("create " + set.Name + " " + set.Type.String() + " family " + inet(set.Family) + " maxelem 1048576\n")
+		b.WriteString("create " + set.Name + " " + string(set.Type) + " family " + inet(set.Family) + " maxelem 1048576\n")
 		for _, m := range set.sorted() {
 			if m.Prefix.Bits() == 0 {
 				low, high := halves(m.Prefix)
