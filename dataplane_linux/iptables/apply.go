@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Result of an Apply.
@@ -67,15 +68,20 @@ func (t *Table) apply(ctx context.Context, res *Result) error {
 
 // judge finds what of a refused plan was at fault, so that the next plan is without it.
 func (t *Table) judge(ctx context.Context, p *plan, refusal *Refusal, res *Result) error {
-	_, parts := p.text()
-	found := false
-	for _, line := range refusal.Lines {
-		switch part := at(parts, line); part.kind {
-		case partChain, partHookNew:
-			if err := t.refuse(part.name, refusal); err != nil {
+	if names := p.using(refusal.missing()); len(names) > 0 {
+		for _, name := range names {
+			if err := t.refuse(name, refusal); err != nil {
 				return err
 			}
-			found = true
+		}
+		return nil
+	}
+	// Only the first line that is named: where the rules go round in a loop, nft goes on to name every line after it.
+	if len(refusal.Lines) > 0 {
+		_, parts := p.text()
+		switch part := at(parts, refusal.Lines[0]); part.kind {
+		case partChain, partHookNew:
+			return t.refuse(part.name, refusal)
 		case partHookOld:
 			return fmt.Errorf("%w: %w", errStale, refusal)
 		case partRemove:
@@ -83,13 +89,37 @@ func (t *Table) judge(ctx context.Context, p *plan, refusal *Refusal, res *Resul
 				return refusal
 			}
 			t.keep[part.name] = fmt.Errorf("chain can't be removed: %w", refusal)
-			found = true
+			return nil
 		}
 	}
-	if found {
+	return t.bisect(ctx, p, refusal, res)
+}
+
+// using names the chains and hooks of a plan with a rule that uses an IP set or chain.
+func (p *plan) using(name string) []string {
+	if name == "" {
 		return nil
 	}
-	return t.bisect(ctx, p, refusal, res)
+	uses := func(body string) bool {
+		for _, option := range []string{"--match-set ", "-j ", "-g "} {
+			if strings.Contains(body, option+name+" ") || strings.Contains(body, option+name+"\n") {
+				return true
+			}
+		}
+		return false
+	}
+	var out []string
+	for _, c := range p.write {
+		if uses(c.body) {
+			out = append(out, c.name)
+		}
+	}
+	for _, h := range p.hooks {
+		if uses(h.body) {
+			out = append(out, h.chain)
+		}
+	}
+	return out
 }
 
 // refuse gives up the real content of a chain or the hooks of a kernel chain.
@@ -146,8 +176,8 @@ func (t *Table) plan() *plan {
 	for name := range t.hookSums.Removals() {
 		p.hooks = append(p.hooks, hookText{name, t.hookOld[name], ""})
 	}
-	slices.SortFunc(p.write, func(a, b chainText) int { return compare(a.name, b.name) })
-	slices.SortFunc(p.hooks, func(a, b hookText) int { return compare(a.chain, b.chain) })
+	slices.SortFunc(p.write, func(a, b chainText) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(p.hooks, func(a, b hookText) int { return strings.Compare(a.chain, b.chain) })
 	slices.Sort(p.removes)
 	return p
 }

@@ -2,10 +2,7 @@ package iptables
 
 import (
 	"context"
-	"strings"
 )
-
-func compare(a, b string) int { return strings.Compare(a, b) }
 
 // bisect finds what the kernel refuses where it names no line, by writing the plan in ever smaller pieces. New chains drop until their
 // piece is in; others stay as they were. What is refused on its own is given up. Removals are left to the next plan.

@@ -2,8 +2,9 @@ package iptables
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strings"
+	"os/exec"
 )
 
 // Use is what stands in the tables of one variant, of both families.
@@ -28,18 +29,22 @@ func Choose(nft, legacy Use) (Variant, string) {
 	return NFT, "the host has no other rules"
 }
 
-// Detect reads the tables of both variants and families, and chooses. Programs that are not installed rule their variant out, but not while
-// the other is missing too.
+// Detect reads the tables of both variants and families, and chooses. A variant whose programs are not installed is ruled out; any other
+// error is returned, because the rules of ours that it hides may decide.
 func Detect(ctx context.Context, cfg Config) (Variant, string, error) {
 	nft, nftErr := use(ctx, cfg, NFT)
 	legacy, legacyErr := use(ctx, cfg, Legacy)
+	noNFT, noLegacy := errors.Is(nftErr, exec.ErrNotFound), errors.Is(legacyErr, exec.ErrNotFound)
 	switch {
-	case nftErr != nil && legacyErr != nil:
-		return "", "", fmt.Errorf("neither variant of iptables works: %w; %w", nftErr, legacyErr)
-	case nftErr != nil:
-		return Legacy, "nft does not work: " + nftErr.Error(), nil
-	case legacyErr != nil:
-		return NFT, "legacy does not work: " + legacyErr.Error(), nil
+	case noNFT && noLegacy:
+		return "", "", fmt.Errorf("iptables is not installed, in neither variant: %w", nftErr)
+	case noNFT && legacyErr == nil:
+		return Legacy, "the nft variant of iptables is not installed", nil
+	case noLegacy && nftErr == nil:
+		return NFT, "the legacy variant of iptables is not installed", nil
+	}
+	if err := errors.Join(nftErr, legacyErr); err != nil {
+		return "", "", err
 	}
 	v, reason := Choose(nft, legacy)
 	return v, reason, nil
@@ -68,9 +73,4 @@ func use(ctx context.Context, cfg Config, v Variant) (Use, error) {
 		}
 	}
 	return u, nil
-}
-
-// String is for people: "12 of felid, 3 of others".
-func (u Use) String() string {
-	return strings.Join([]string{fmt.Sprint(u.Ours, " of felid"), fmt.Sprint(u.Others, " of others")}, ", ")
 }

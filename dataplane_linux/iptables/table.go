@@ -22,10 +22,10 @@ type Table struct {
 	hookSums *delta.Map[string, Sum]
 	hookOld  map[string][]string // rules of ours that stand in the kernel's chains
 
-	known   bool          // what the kernel holds is known, as far as nobody else writes
-	epoch   atomic.Uint64 // writes so far
-	sign    uint64        // of the table when it was last known
-	repairs int           // not yet reported
+	known   bool             // what the kernel holds is known, as far as nobody else writes
+	epoch   atomic.Uint64    // writes so far
+	sign    uint64           // of the table when it was last known
+	repairs int              // not yet reported
 	keep    map[string]error // chains that the kernel does not let go
 }
 
