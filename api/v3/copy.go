@@ -1,5 +1,7 @@
 package v3
 
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 // GetKind tells a NetworkPolicy of this API from the view of a Kubernetes one.
 func (o *NetworkPolicy) GetKind() Kind {
 	if o.Kind == string(KindKubernetesNetworkPolicy) {
@@ -100,3 +102,35 @@ func (o *WorkloadEndpoint) Copy() Object { return o.DeepCopy() }
 
 // Copy is a deep copy.
 func (o *ServiceEndpoints) Copy() Object { return o.DeepCopy() }
+
+func (o *NetworkPolicy) typeMeta() *metav1.TypeMeta { return &o.TypeMeta }
+
+func (o *GlobalNetworkPolicy) typeMeta() *metav1.TypeMeta { return &o.TypeMeta }
+
+func (o *Tier) typeMeta() *metav1.TypeMeta { return &o.TypeMeta }
+
+func (o *NetworkSet) typeMeta() *metav1.TypeMeta { return &o.TypeMeta }
+
+func (o *GlobalNetworkSet) typeMeta() *metav1.TypeMeta { return &o.TypeMeta }
+
+func (o *HostEndpoint) typeMeta() *metav1.TypeMeta { return &o.TypeMeta }
+
+func (o *Profile) typeMeta() *metav1.TypeMeta { return &o.TypeMeta }
+
+func (o *IPPool) typeMeta() *metav1.TypeMeta { return &o.TypeMeta }
+
+func (o *IPReservation) typeMeta() *metav1.TypeMeta { return &o.TypeMeta }
+
+func (o *IPAMBlock) typeMeta() *metav1.TypeMeta { return &o.TypeMeta }
+
+func (o *BlockAffinity) typeMeta() *metav1.TypeMeta { return &o.TypeMeta }
+
+func (o *IPAMHandle) typeMeta() *metav1.TypeMeta { return &o.TypeMeta }
+
+func (o *IPAMConfiguration) typeMeta() *metav1.TypeMeta { return &o.TypeMeta }
+
+func (o *Node) typeMeta() *metav1.TypeMeta { return &o.TypeMeta }
+
+func (o *WorkloadEndpoint) typeMeta() *metav1.TypeMeta { return &o.TypeMeta }
+
+func (o *ServiceEndpoints) typeMeta() *metav1.TypeMeta { return &o.TypeMeta }

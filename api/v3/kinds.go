@@ -3,6 +3,7 @@ package v3
 import "strings"
 
 // KindInfo is what is known of a kind by its name alone.
+// +kubebuilder:object:generate=false
 type KindInfo struct {
 	Kind       Kind
 	Plural     string   // as in a URL: "networkpolicies"
@@ -64,8 +65,8 @@ func indexKinds() map[string]*KindInfo {
 // Kinds is the table of kinds. Callers don't change it.
 func Kinds() []KindInfo { return kindTable }
 
-// Info looks a kind up by its exact name.
-func Info(kind Kind) (KindInfo, bool) {
+// InfoOf looks a kind up by its exact name.
+func InfoOf(kind Kind) (KindInfo, bool) {
 	info := kindIndex[strings.ToLower(string(kind))]
 	if info == nil || info.Kind != kind {
 		return KindInfo{}, false
@@ -84,7 +85,7 @@ func FindKind(name string) (KindInfo, bool) {
 
 // New is an empty object of a kind; false for kinds known by name alone, and unknown ones.
 func New(kind Kind) (Object, bool) {
-	info, ok := Info(kind)
+	info, ok := InfoOf(kind)
 	if !ok || info.New == nil {
 		return nil, false
 	}

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// Protocol is a protocol by name or number, as written: "TCP", "tcp", 6. The zero value is none.
+// Protocol is a protocol by name or number, as written: "TCP", "tcp", 6. The zero value is none. What can't be read is kept as its
+// text in Name, so that it can be judged where it stands; Problem tells.
 // +kubebuilder:validation:XIntOrString
 // +kubebuilder:pruning:PreserveUnknownFields
 type Protocol struct {
@@ -18,7 +19,8 @@ type Protocol struct {
 	Number uint8
 }
 
-// Port is a number, a range "a:b", or the name of a port.
+// Port is a number, a range "a:b", or the name of a port. What can't be read is kept as its text in Name, so that it can be judged
+// where it stands; Problem tells.
 // +kubebuilder:validation:XIntOrString
 type Port struct {
 	// Name of a port of the endpoint; then Min and Max are 0.
@@ -77,13 +79,23 @@ func (p Protocol) MarshalJSON() ([]byte, error) {
 	return strconv.AppendUint(nil, uint64(p.Number), 10), nil
 }
 
-// UnmarshalJSON reads a string or a number.
+// UnmarshalJSON reads a string or a number. It never fails (see Problem).
 func (p *Protocol) UnmarshalJSON(data []byte) error {
-	text, err := stringOrNumber(data)
+	text := scalarText(data)
+	parsed, err := ParseProtocol(text)
 	if err != nil {
-		return err
+		parsed = Protocol{Name: text}
 	}
-	*p, err = ParseProtocol(text)
+	*p = parsed
+	return nil
+}
+
+// Problem says why the protocol can't be read; nil if it can.
+func (p Protocol) Problem() error {
+	if _, ok := p.Number8(); ok {
+		return nil
+	}
+	_, err := ParseProtocol(p.String())
 	return err
 }
 
@@ -132,25 +144,32 @@ func (p Port) MarshalJSON() ([]byte, error) {
 	return json.Marshal(p.String())
 }
 
-// UnmarshalJSON reads a string or a number.
+// UnmarshalJSON reads a string or a number. It never fails (see Problem).
 func (p *Port) UnmarshalJSON(data []byte) error {
-	text, err := stringOrNumber(data)
+	text := scalarText(data)
+	parsed, err := ParsePort(text)
 	if err != nil {
-		return err
+		parsed = Port{Name: text}
 	}
-	*p, err = ParsePort(text)
+	*p = parsed
+	return nil
+}
+
+// Problem says why the port can't be read; nil if it can.
+func (p Port) Problem() error {
+	if p.Name == "" && p.Min <= p.Max {
+		return nil
+	}
+	_, err := ParsePort(p.String())
 	return err
 }
 
-// stringOrNumber is the text of a JSON string, or the digits of a number.
-func stringOrNumber(data []byte) (string, error) {
-	if len(data) > 0 && data[0] == '"' {
-		var text string
-		err := json.Unmarshal(data, &text)
-		return text, err
+// scalarText is the text of a JSON string, or the digits of a whole number. Anything else, and the empty text, comes back in angle
+// brackets, which no name has.
+func scalarText(data []byte) string {
+	text := string(data)
+	if len(data) > 0 && data[0] == '"' && json.Unmarshal(data, &text) == nil && text != "" || isNumber(text) {
+		return text
 	}
-	if !isNumber(string(data)) {
-		return "", fmt.Errorf("%s is neither a string nor a whole number", data)
-	}
-	return string(data), nil
+	return "<" + text + ">"
 }

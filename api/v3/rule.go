@@ -40,6 +40,10 @@ type Rule struct {
 	// server refuse such a rule): the rule counts as unsupported, not the policy.
 	// +kubebuilder:skipversion
 	Unknown []string `json:"-"`
+	// Invalid says why the rule can't be read as a whole ("" if it can): a value of the wrong JSON type, which is left out. Only agents
+	// fill it. Action is what was written, "" where that can't be read either.
+	// +kubebuilder:skipversion
+	Invalid string `json:"-"`
 }
 
 // ICMPFields match the type and code of ICMP or ICMPv6; a code needs a type.
