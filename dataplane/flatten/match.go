@@ -1,0 +1,80 @@
+package flatten
+
+// Match has the packets that are in all of its sets. The zero value has every packet. Where ports are limited, protocols are to
+// be limited to those that have some.
+type Match struct {
+	Protocols          Protocols
+	Src, Dst           Addrs
+	SrcPorts, DstPorts Ports
+}
+
+// Everything tells whether m has every packet.
+func (m Match) Everything() bool {
+	return m.Protocols.All() && m.Src.All() && m.Dst.All() && m.SrcPorts.All() && m.DstPorts.All()
+}
+
+// Empty tells whether m has none.
+func (m Match) Empty() bool {
+	return m.Protocols.Empty() || m.SrcPorts.Empty() || m.DstPorts.Empty() || m.Src.Empty() || m.Dst.Empty()
+}
+
+// Intersect is what is in both; false when that is nothing.
+func (m Match) Intersect(o Match) (Match, bool) {
+	out := Match{
+		Protocols: m.Protocols.Intersect(o.Protocols),
+		SrcPorts:  m.SrcPorts.Intersect(o.SrcPorts),
+		DstPorts:  m.DstPorts.Intersect(o.DstPorts),
+	}
+	if out.Protocols.Empty() || out.SrcPorts.Empty() || out.DstPorts.Empty() || !m.Src.overlaps(o.Src) || !m.Dst.overlaps(o.Dst) {
+		return Match{}, false
+	}
+	out.Src, out.Dst = m.Src.Intersect(o.Src), m.Dst.Intersect(o.Dst)
+	return out, true
+}
+
+// Minus is what is in m and not in o, as disjoint matches: at most one per set of a Match.
+func (m Match) Minus(o Match) []Match {
+	if _, ok := m.Intersect(o); !ok {
+		return []Match{m}
+	}
+	var out []Match
+	// Each piece differs from o in one set, and agrees with it in those before; rest is what agrees so far.
+	rest := m
+	cut := func(piece Match) {
+		if !piece.Empty() {
+			out = append(out, piece)
+		}
+	}
+	piece := rest
+	piece.Protocols = rest.Protocols.Minus(o.Protocols)
+	cut(piece)
+	rest.Protocols = rest.Protocols.Intersect(o.Protocols)
+
+	piece = rest
+	piece.SrcPorts = rest.SrcPorts.Minus(o.SrcPorts)
+	cut(piece)
+	rest.SrcPorts = rest.SrcPorts.Intersect(o.SrcPorts)
+
+	piece = rest
+	piece.DstPorts = rest.DstPorts.Minus(o.DstPorts)
+	cut(piece)
+	rest.DstPorts = rest.DstPorts.Intersect(o.DstPorts)
+
+	piece = rest
+	piece.Src = rest.Src.Minus(o.Src)
+	cut(piece)
+	rest.Src = rest.Src.Intersect(o.Src)
+
+	rest.Dst = rest.Dst.Minus(o.Dst)
+	cut(rest)
+	return out
+}
+
+// each applies f to every match and joins the results.
+func each(matches []Match, f func(Match) []Match) []Match {
+	var out []Match
+	for _, m := range matches {
+		out = append(out, f(m)...)
+	}
+	return out
+}
