@@ -58,35 +58,6 @@ func kernelMembers(t testing.TB, name string) []string {
 	return out
 }
 
-func prefixes(list ...string) []Member {
-	var out []Member
-	for _, p := range list {
-		out = append(out, Member{Prefix: netip.MustParsePrefix(p)})
-	}
-	return out
-}
-
-func adds(t testing.TB, s *Sets) Result {
-	t.Helper()
-	res, err := s.ApplyAdds(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(res.Failed) > 0 {
-		t.Fatalf("failed: %v", res.Failed)
-	}
-	return res
-}
-
-func removes(t testing.TB, s *Sets) Result {
-	t.Helper()
-	res, err := s.ApplyRemoves(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res
-}
-
 // The kernel's hash:net has no /0, and longer prefixes could be lost in encoding.
 func TestKernelHoldsEveryPrefixLength(t *testing.T) {
 	c := dial(t)
@@ -105,13 +76,13 @@ func TestKernelHoldsEveryPrefixLength(t *testing.T) {
 			}
 			s := New(Config{Kernel: c})
 			s.SetDesired(name, HashNet, f, slices.Values([]Member{m}))
-			adds(t, s)
+			mustAdd(t, s)
 			if diff := cmp.Diff(want, kernelMembers(t, name)); diff != "" {
 				t.Errorf("%s (-want +kernel):\n%s", m, diff)
 			}
 			again := New(Config{Kernel: c})
 			again.SetDesired(name, HashNet, f, slices.Values([]Member{m}))
-			if res := adds(t, again); res.Writes != 0 {
+			if res := mustAdd(t, again); res.Writes != 0 {
 				t.Errorf("%s: an agent without memory wrote %d times", m, res.Writes)
 			}
 			inside, outside := m.Prefix.Addr(), flip(m.Prefix)
@@ -147,7 +118,7 @@ func TestKernelHoldsAddressesWithPorts(t *testing.T) {
 	six := []Member{member("2001:db8::1", 6, 80), member("2001:db8::1", 17, 53), member("::1", 132, 65535)}
 	s.SetDesired("felid4-ports", HashIPPort, IPv4, slices.Values(four))
 	s.SetDesired("felid6-ports", HashIPPort, IPv6, slices.Values(six))
-	adds(t, s)
+	mustAdd(t, s)
 	want := []string{"10.0.0.1,tcp:80", "10.0.0.1,udp:53", "10.0.0.2,sctp:65535", "10.0.0.3,udplite:1"}
 	if diff := cmp.Diff(want, kernelMembers(t, "felid4-ports")); diff != "" {
 		t.Errorf("(-want +kernel):\n%s", diff)
@@ -159,11 +130,11 @@ func TestKernelHoldsAddressesWithPorts(t *testing.T) {
 	again := New(Config{Kernel: c})
 	again.SetDesired("felid4-ports", HashIPPort, IPv4, slices.Values(four))
 	again.SetDesired("felid6-ports", HashIPPort, IPv6, slices.Values(six))
-	if res := adds(t, again); res.Writes != 0 {
+	if res := mustAdd(t, again); res.Writes != 0 {
 		t.Errorf("an agent without memory wrote %d times", res.Writes)
 	}
 	again.RemoveMembers("felid6-ports", slices.Values(six[1:]))
-	adds(t, again)
+	mustAdd(t, again)
 	if diff := cmp.Diff([]string{"2001:db8::1,tcp:80"}, kernelMembers(t, "felid6-ports")); diff != "" {
 		t.Errorf("after removal (-want +kernel):\n%s", diff)
 	}
@@ -175,10 +146,10 @@ func TestKernelSetOutgrowsItsLimit(t *testing.T) {
 	run(t, "ipset", "create", "felid4-grow", "hash:net", "maxelem", "4")
 	run(t, "iptables-nft", "-A", "INPUT", "-m", "set", "--match-set", "felid4-grow", "src", "-j", "DROP")
 	s := New(Config{Kernel: c})
-	s.SetDesired("felid4-grow", HashNet, IPv4, slices.Values(prefixes("10.0.0.1/32", "10.0.0.2/32", "10.0.0.3/32", "10.0.0.4/32")))
-	adds(t, s)
-	s.AddMembers("felid4-grow", slices.Values(prefixes("10.0.0.5/32")))
-	adds(t, s)
+	s.SetDesired("felid4-grow", HashNet, IPv4, slices.Values(members("10.0.0.1/32", "10.0.0.2/32", "10.0.0.3/32", "10.0.0.4/32")))
+	mustAdd(t, s)
+	s.AddMembers("felid4-grow", slices.Values(members("10.0.0.5/32")))
+	mustAdd(t, s)
 	want := []string{"10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"}
 	if diff := cmp.Diff(want, kernelMembers(t, "felid4-grow")); diff != "" {
 		t.Errorf("(-want +kernel):\n%s", diff)
@@ -196,10 +167,10 @@ func TestKernelDriftIsRepaired(t *testing.T) {
 	c := dial(t)
 	run(t, "ipset", "create", "others", "hash:net")
 	s := New(Config{Kernel: c})
-	want := prefixes("10.0.0.0/8", "192.168.0.0/16")
+	want := members("10.0.0.0/8", "192.168.0.0/16")
 	s.SetDesired("felid4-a", HashNet, IPv4, slices.Values(want))
 	s.SetDesired("felid4-b", HashNet, IPv4, slices.Values(want))
-	adds(t, s)
+	mustAdd(t, s)
 	for _, drift := range [][]string{
 		{"del", "felid4-a", "10.0.0.0/8"},
 		{"add", "felid4-a", "10.1.0.0/16"},
@@ -221,10 +192,10 @@ func TestKernelDriftIsRepaired(t *testing.T) {
 		if !s.Reconcile(rb) {
 			t.Fatal("Reconcile took nothing in")
 		}
-		if res := adds(t, s); res.Repairs == 0 {
+		if res := mustAdd(t, s); res.Repairs == 0 {
 			t.Errorf("after %v: no repairs", drift)
 		}
-		removes(t, s)
+		mustRemove(t, s)
 		for _, name := range []string{"felid4-a", "felid4-b"} {
 			if diff := cmp.Diff([]string{"10.0.0.0/8", "192.168.0.0/16"}, kernelMembers(t, name)); diff != "" {
 				t.Errorf("after %v, %s (-want +kernel):\n%s", drift, name, diff)
@@ -248,9 +219,9 @@ func TestKernelOddSetsAreMadeAnew(t *testing.T) {
 	run(t, "ipset", "add", "felid4-nomatch", "10.0.0.0/8", "nomatch")
 	s := New(Config{Kernel: c})
 	for _, name := range []string{"felid4-aging", "felid4-type", "felid4-family", "felid4-nomatch"} {
-		s.SetDesired(name, HashNet, IPv4, slices.Values(prefixes("10.0.0.0/8")))
+		s.SetDesired(name, HashNet, IPv4, slices.Values(members("10.0.0.0/8")))
 	}
-	adds(t, s)
+	mustAdd(t, s)
 	for name := range s.Names() {
 		list := run(t, "ipset", "list", name)
 		if !strings.Contains(list, "Type: hash:net\n") || strings.Contains(list, "timeout") || !strings.Contains(list, "inet ") {
@@ -260,7 +231,7 @@ func TestKernelOddSetsAreMadeAnew(t *testing.T) {
 			t.Errorf("%s (-want +kernel):\n%s", name, diff)
 		}
 	}
-	if res := adds(t, s); res.Writes != 0 {
+	if res := mustAdd(t, s); res.Writes != 0 {
 		t.Errorf("%d writes when all is right", res.Writes)
 	}
 }
@@ -269,16 +240,16 @@ func TestKernelOddSetsAreMadeAnew(t *testing.T) {
 func TestKernelSetInUseStays(t *testing.T) {
 	c := dial(t)
 	s := New(Config{Kernel: c})
-	s.SetDesired("felid4-used", HashNet, IPv4, slices.Values(prefixes("10.0.0.0/8")))
-	adds(t, s)
+	s.SetDesired("felid4-used", HashNet, IPv4, slices.Values(members("10.0.0.0/8")))
+	mustAdd(t, s)
 	run(t, "iptables-nft", "-A", "INPUT", "-m", "set", "--match-set", "felid4-used", "src", "-j", "DROP")
 	s.Remove("felid4-used")
-	res := removes(t, s)
+	res := mustRemove(t, s)
 	if res.Failed["felid4-used"] == nil || res.Unused != 1 {
 		t.Fatalf("result %+v", res)
 	}
 	run(t, "iptables-nft", "-F", "INPUT")
-	if res := removes(t, s); len(res.Failed) > 0 || res.Unused != 0 || res.Writes != 1 {
+	if res := mustRemove(t, s); len(res.Failed) > 0 || res.Unused != 0 || res.Writes != 1 {
 		t.Fatalf("result %+v", res)
 	}
 }
@@ -287,11 +258,11 @@ func TestKernelSetInUseStays(t *testing.T) {
 func TestKernelSetDestroyedUnderUs(t *testing.T) {
 	c := dial(t)
 	s := New(Config{Kernel: c})
-	s.SetDesired("felid6-x", HashNet, IPv6, slices.Values(prefixes("2001:db8::/32")))
-	adds(t, s)
+	s.SetDesired("felid6-x", HashNet, IPv6, slices.Values(members("2001:db8::/32")))
+	mustAdd(t, s)
 	run(t, "ipset", "destroy", "felid6-x")
-	s.AddMembers("felid6-x", slices.Values(prefixes("2001:db9::/32")))
-	adds(t, s)
+	s.AddMembers("felid6-x", slices.Values(members("2001:db9::/32")))
+	mustAdd(t, s)
 	if diff := cmp.Diff([]string{"2001:db8::/32", "2001:db9::/32"}, kernelMembers(t, "felid6-x")); diff != "" {
 		t.Errorf("(-want +kernel):\n%s", diff)
 	}
@@ -304,7 +275,7 @@ func TestKernelManyMembers(t *testing.T) {
 	many := manyHosts(n)
 	s.SetDesired("felid4-many", HashNet, IPv4, slices.Values(many))
 	start := time.Now()
-	adds(t, s)
+	mustAdd(t, s)
 	t.Logf("%d members in %v", n, time.Since(start))
 	if got := len(kernelMembers(t, "felid4-many")); got != n {
 		t.Fatalf("kernel holds %d members, want %d", got, n)
@@ -312,7 +283,7 @@ func TestKernelManyMembers(t *testing.T) {
 	start = time.Now()
 	again := New(Config{Kernel: c})
 	again.SetDesired("felid4-many", HashNet, IPv4, slices.Values(many))
-	if res := adds(t, again); res.Writes != 0 {
+	if res := mustAdd(t, again); res.Writes != 0 {
 		t.Fatalf("wrote %d times", res.Writes)
 	}
 	t.Logf("read back and compared in %v", time.Since(start))
@@ -333,8 +304,8 @@ func BenchmarkMemberToKernel(b *testing.B) {
 	for i := range 1000 {
 		s.SetDesired(fmt.Sprintf("felid4-%d", i), HashNet, IPv4, slices.Values(manyHosts(20)))
 	}
-	adds(b, s)
-	one := slices.Values(prefixes("192.0.2.1/32"))
+	mustAdd(b, s)
+	one := slices.Values(members("192.0.2.1/32"))
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
 		if n%2 == 0 {
@@ -350,9 +321,9 @@ func BenchmarkMemberToKernel(b *testing.B) {
 
 // w2 is the sets of the benchmark workload: 943 sets of 19 members.
 func w2(s *Sets) {
-	members := manyHosts(19)
+	hosts := manyHosts(19)
 	for i := range 943 {
-		s.SetDesired(fmt.Sprintf("felid4-set%d", i), HashNet, IPv4, slices.Values(members))
+		s.SetDesired(fmt.Sprintf("felid4-set%d", i), HashNet, IPv4, slices.Values(hosts))
 	}
 }
 
@@ -361,7 +332,7 @@ func BenchmarkFillW2(b *testing.B) {
 	for b.Loop() {
 		s := New(Config{Kernel: c})
 		w2(s)
-		adds(b, s)
+		mustAdd(b, s)
 		b.StopTimer()
 		run(b, "ipset", "destroy")
 		b.StartTimer()
@@ -372,10 +343,10 @@ func BenchmarkFillW2(b *testing.B) {
 func BenchmarkFillW2ByProcess(b *testing.B) {
 	inNamespace(b)
 	var text bytes.Buffer
-	members := manyHosts(19)
+	hosts := manyHosts(19)
 	for i := range 943 {
 		fmt.Fprintf(&text, "create felid4-set%d hash:net hashsize 64\n", i)
-		for _, m := range members {
+		for _, m := range hosts {
 			fmt.Fprintf(&text, "add felid4-set%d %s\n", i, m)
 		}
 	}
@@ -395,11 +366,11 @@ func BenchmarkReadBackW2(b *testing.B) {
 	c := dial(b)
 	s := New(Config{Kernel: c})
 	w2(s)
-	adds(b, s)
+	mustAdd(b, s)
 	b.ReportAllocs()
 	for b.Loop() {
 		s.Forget()
-		if res := adds(b, s); res.Writes != 0 {
+		if res := mustAdd(b, s); res.Writes != 0 {
 			b.Fatal(res)
 		}
 	}
@@ -409,7 +380,7 @@ func BenchmarkDriftedW2(b *testing.B) {
 	c := dial(b)
 	s := New(Config{Kernel: c})
 	w2(s)
-	adds(b, s)
+	mustAdd(b, s)
 	b.ReportAllocs()
 	for b.Loop() {
 		if drifted, err := s.Drifted(context.Background()); err != nil || drifted {
@@ -426,12 +397,12 @@ func BenchmarkDestroy64(b *testing.B) {
 		for i := range 64 {
 			s.SetDesired(fmt.Sprintf("felid4-set%d", i), HashNet, IPv4, slices.Values(manyHosts(19)))
 		}
-		adds(b, s)
+		mustAdd(b, s)
 		for i := range 64 {
 			s.Remove(fmt.Sprintf("felid4-set%d", i))
 		}
 		b.StartTimer()
-		if res := removes(b, s); res.Writes != 64 {
+		if res := mustRemove(b, s); res.Writes != 64 {
 			b.Fatal(res)
 		}
 	}
@@ -441,10 +412,10 @@ func BenchmarkSwap(b *testing.B) {
 	c := dial(b)
 	s := New(Config{Kernel: c})
 	s.SetDesired("felid4-x", HashNet, IPv4, slices.Values(manyHosts(1000)))
-	adds(b, s)
+	mustAdd(b, s)
 	for b.Loop() {
 		s.sets["felid4-x"].rewrite = true
 		s.touch("felid4-x", s.sets["felid4-x"])
-		adds(b, s)
+		mustAdd(b, s)
 	}
 }

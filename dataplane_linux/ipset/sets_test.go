@@ -1,0 +1,281 @@
+package ipset
+
+import (
+	"context"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+)
+
+func members(list ...string) []Member {
+	var out []Member
+	for _, p := range list {
+		out = append(out, Member{Prefix: netip.MustParsePrefix(p)})
+	}
+	return out
+}
+
+func mustAdd(t testing.TB, s *Sets, failed ...string) Result {
+	t.Helper()
+	res, err := s.ApplyAdds(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(failed, slices.Sorted(maps.Keys(res.Failed))); diff != "" {
+		t.Fatalf("failed (-want +got):\n%s\n%v", diff, res.Failed)
+	}
+	return res
+}
+
+func mustRemove(t testing.TB, s *Sets) Result {
+	t.Helper()
+	res, err := s.ApplyRemoves(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
+func wantSet(t testing.TB, w *Twin, name string, want ...string) {
+	t.Helper()
+	slices.Sort(want)
+	if diff := cmp.Diff(want, w.Members(name)); diff != "" {
+		t.Errorf("%s (-want +kernel):\n%s", name, diff)
+	}
+}
+
+func TestTheWholeAddressSpaceIsTwoHalves(t *testing.T) {
+	w := &Twin{}
+	s := New(Config{Kernel: w})
+	s.SetDesired("felid6-x", HashNet, IPv6, slices.Values(members("::/0", "2001:db8::/32")))
+	mustAdd(t, s)
+	wantSet(t, w, "felid6-x", "2001:db8::/32", "8000::/1", "::/1")
+	s.AddMembers("felid6-x", slices.Values(members("8000::/1")))
+	s.RemoveMembers("felid6-x", slices.Values(members("::/0")))
+	mustAdd(t, s)
+	wantSet(t, w, "felid6-x", "2001:db8::/32", "8000::/1")
+	s.AddMembers("felid6-x", slices.Values(members("::/0")))
+	s.RemoveMembers("felid6-x", slices.Values(members("8000::/1")))
+	mustAdd(t, s)
+	wantSet(t, w, "felid6-x", "2001:db8::/32", "8000::/1", "::/1")
+	s.SetDesired("felid6-x", HashNet, IPv6, slices.Values(members("::/1")))
+	mustAdd(t, s)
+	wantSet(t, w, "felid6-x", "::/1")
+}
+
+func TestRefusedMembersDoNotKeepOthersOut(t *testing.T) {
+	w := &Twin{Refuse: func(c Command) syscall.Errno {
+		if c.Op == OpCreate && c.Set == "felid4-bad" {
+			return syscall.ENOMEM
+		}
+		return 0
+	}}
+	s := New(Config{Kernel: w})
+	s.SetDesired("felid4-bad", HashNet, IPv4, slices.Values(members("10.0.0.0/8")))
+	s.SetDesired("felid4-good", HashNet, IPv4, slices.Values(members("10.0.0.0/8")))
+	mustAdd(t, s, "felid4-bad")
+	wantSet(t, w, "felid4-good", "10.0.0.0/8")
+	s.AddMembers("felid4-good", slices.Values(members("11.0.0.0/8")))
+	mustAdd(t, s, "felid4-bad")
+	wantSet(t, w, "felid4-good", "10.0.0.0/8", "11.0.0.0/8")
+	w.Refuse = nil
+	mustAdd(t, s)
+	wantSet(t, w, "felid4-bad", "10.0.0.0/8")
+	if res := mustAdd(t, s); res.Writes != 0 {
+		t.Errorf("%+v", res)
+	}
+}
+
+func TestOneMemberRefused(t *testing.T) {
+	w := &Twin{}
+	s := New(Config{Kernel: w})
+	s.SetDesired("felid4-x", HashNet, IPv4, slices.Values(members("10.0.0.0/8")))
+	mustAdd(t, s)
+	w.sets["felid4-x"].header.MaxElem = 3 // less than was asked for
+	s.AddMembers("felid4-x", slices.Values(members("11.0.0.0/8", "12.0.0.0/8", "13.0.0.0/8")))
+	res := mustAdd(t, s, "felid4-x")
+	if text := res.Failed["felid4-x"].Error(); !strings.Contains(text, "the set is full") || !strings.Contains(text, ".0.0.0/8") {
+		t.Errorf("error %q", text)
+	}
+	if n := len(w.Members("felid4-x")); n != 3 {
+		t.Errorf("%d members went in, want 3", n)
+	}
+	if s.sets["felid4-x"].members.PendingUpdates() != 1 {
+		t.Error("the refused member is not pending")
+	}
+	s.Forget() // the read shows the limit, and the set is made anew
+	mustAdd(t, s)
+	wantSet(t, w, "felid4-x", "10.0.0.0/8", "11.0.0.0/8", "12.0.0.0/8", "13.0.0.0/8")
+	if names := w.Names(); len(names) != 1 {
+		t.Errorf("sets %v", names)
+	}
+}
+
+func TestRemovalIsBoundedAndForgives(t *testing.T) {
+	w := &Twin{InUse: map[string]bool{"felid4-0": true}}
+	s := New(Config{Kernel: w, MaxDestroys: 2})
+	names := []string{"felid4-0", "felid4-1", "felid4-2", "felid4-3"}
+	for _, n := range names {
+		s.SetDesired(n, HashNet, IPv4, slices.Values(members("10.0.0.0/8")))
+	}
+	mustAdd(t, s)
+	for _, n := range names {
+		s.Remove(n)
+	}
+	before := w.Commands
+	s.SetDesired("felid4-3", HashNet, IPv4, slices.Values(members("10.0.0.0/8", "11.0.0.0/8"))) // wanted again, before it went
+	mustAdd(t, s)
+	if w.Commands != before+1 {
+		t.Errorf("%d commands for one member", w.Commands-before)
+	}
+	for range 100 { // which two are tried at a time is left to chance
+		if res := mustRemove(t, s); res.Unused <= 1 {
+			break
+		}
+	}
+	if diff := cmp.Diff([]string{"felid4-0", "felid4-3"}, w.Names()); diff != "" {
+		t.Errorf("sets (-want +kernel):\n%s", diff)
+	}
+	delete(w.InUse, "felid4-0")
+	if res := mustRemove(t, s); res.Unused != 0 || len(res.Failed) > 0 {
+		t.Errorf("%+v", res)
+	}
+}
+
+func TestTypeOfASetMayChange(t *testing.T) {
+	w := &Twin{}
+	s := New(Config{Kernel: w})
+	s.SetDesired("felid4-x", HashNet, IPv4, slices.Values(members("10.0.0.0/8")))
+	mustAdd(t, s)
+	port := Member{netip.MustParsePrefix("10.0.0.1/32"), 6, 80}
+	s.SetDesired("felid4-x", HashIPPort, IPv4, slices.Values([]Member{port}))
+	mustAdd(t, s)
+	wantSet(t, w, "felid4-x", "10.0.0.1,6:80")
+	s.Remove("felid4-x")
+	s.SetDesired("felid4-x", HashNet, IPv4, slices.Values(members("10.0.0.0/8")))
+	w.InUse = map[string]bool{"felid4-x": true}
+	res := mustAdd(t, s, "felid4-x")
+	if text := res.Failed["felid4-x"].Error(); !strings.Contains(text, "in use") {
+		t.Errorf("error %q", text)
+	}
+	w.InUse = nil
+	mustAdd(t, s)
+	wantSet(t, w, "felid4-x", "10.0.0.0/8")
+}
+
+func TestReadBackIsDiscardedAfterAWrite(t *testing.T) {
+	s := New(Config{Kernel: &Twin{}})
+	s.SetDesired("felid4-x", HashNet, IPv4, slices.Values(members("10.0.0.0/8")))
+	rb, err := s.ReadBack(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustAdd(t, s)
+	if s.Reconcile(rb) {
+		t.Error("an outdated read was taken in")
+	}
+}
+
+func TestMembersOfTheOtherFamilyAreABug(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic")
+		}
+	}()
+	s := New(Config{Kernel: &Twin{}})
+	s.SetDesired("felid4-x", HashNet, IPv4, slices.Values(members("2001:db8::/32")))
+}
+
+// Whatever is said in whatever order, with whatever foreign hands between: the kernel holds it in the end.
+func TestSetsEqualDesired(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := &Twin{}
+		s := New(Config{Kernel: w})
+		want := map[string]map[string]bool{}
+		name := rapid.SampledFrom([]string{"felid4-a", "felid4-b", "felid4-c"})
+		some := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "10.0.0.0/8", "192.0.2.1/32"}), 0, 4,
+			rapid.ID[string])
+		t.Repeat(map[string]func(*rapid.T){
+			"set": func(t *rapid.T) {
+				n, m := name.Draw(t, "name"), some.Draw(t, "members")
+				s.SetDesired(n, HashNet, IPv4, slices.Values(members(m...)))
+				want[n] = map[string]bool{}
+				for _, p := range m {
+					want[n][p] = true
+				}
+			},
+			"move": func(t *rapid.T) {
+				n, m, out := name.Draw(t, "name"), some.Draw(t, "members"), rapid.Bool().Draw(t, "out")
+				if want[n] == nil {
+					return
+				}
+				if out {
+					s.RemoveMembers(n, slices.Values(members(m...)))
+				} else {
+					s.AddMembers(n, slices.Values(members(m...)))
+				}
+				for _, p := range m {
+					delete(want[n], p)
+					if !out {
+						want[n][p] = true
+					}
+				}
+			},
+			"remove": func(t *rapid.T) {
+				n := name.Draw(t, "name")
+				s.Remove(n)
+				delete(want, n)
+			},
+			"foreign": func(t *rapid.T) {
+				n := name.Draw(t, "name")
+				delete(w.sets, n)
+				if rapid.Bool().Draw(t, "other type") && w.sets != nil {
+					w.sets[n] = &twinSet{Header{Type: "hash:mac"}, map[element]struct{}{}}
+				}
+				s.Forget()
+			},
+			"grow": func(t *rapid.T) {
+				if x := w.sets[name.Draw(t, "name")]; x != nil && len(x.members) > 0 {
+					x.header.MaxElem = uint32(len(x.members))
+					s.Forget()
+				}
+			},
+			"apply": func(t *rapid.T) {
+				if res, err := s.ApplyAdds(context.Background()); err != nil || len(res.Failed) > 0 {
+					t.Fatal(res, err)
+				}
+				if res, err := s.ApplyRemoves(context.Background()); err != nil || len(res.Failed)+res.Unused > 0 {
+					t.Fatal(res, err)
+				}
+				if drifted, err := s.Drifted(context.Background()); err != nil || drifted {
+					t.Fatal("drifted", err)
+				}
+				if diff := cmp.Diff(slices.Sorted(maps.Keys(want)), w.Names(), cmpopts.EquateEmpty()); diff != "" {
+					t.Fatalf("sets (-want +kernel):\n%s", diff)
+				}
+				for n, m := range want {
+					wantHalves(t, w.Members(n), m)
+				}
+			},
+		})
+	})
+}
+
+// wantHalves compares with members in which the whole address space is still one.
+func wantHalves(t *rapid.T, got []string, want map[string]bool) {
+	all := maps.Clone(want)
+	if all["0.0.0.0/0"] {
+		delete(all, "0.0.0.0/0")
+		all["0.0.0.0/1"], all["128.0.0.0/1"] = true, true
+	}
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(all)), got, cmpopts.EquateEmpty()); diff != "" {
+		t.Fatalf("members (-want +kernel):\n%s", diff)
+	}
+}
