@@ -1,0 +1,81 @@
+package dptest
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/felid-net/felid/dataplane"
+)
+
+// Answer says what becomes of a flow of one case. Sides may be nil, and By "", where the runner can't tell.
+type Answer func(Flow) (Verdict, error)
+
+// Run puts every shared case, but those that are to be skipped by this runner, to what open makes of it, and compares the verdict
+// and the deciders of every flow.
+func Run(t *testing.T, runner string, open func(t *testing.T, c *Case) Answer) {
+	t.Helper()
+	for _, c := range Cases(t) {
+		if c.Options.Skip[runner] != "" {
+			continue
+		}
+		t.Run(c.Name, func(t *testing.T) {
+			answer := open(t, c)
+			for _, f := range c.Flows {
+				got, err := answer(f)
+				if err == nil {
+					err = f.Want.compare(got, runner == RunnerIPTables || runner == RunnerPackets)
+				}
+				if err != nil {
+					t.Errorf("flows line %d: %s\n\t%v", f.Line, f.Text, err)
+				}
+			}
+		})
+	}
+}
+
+// compare checks a verdict and, where it names deciders, those. foreign tells whether foreign rules had their say.
+func (w Want) compare(got Verdict, foreign bool) error {
+	want := w.Action
+	if w.Foreign && !foreign {
+		want = dataplane.Allow
+	}
+	if got.Action != want {
+		return fmt.Errorf("got %s, want %s; %s", got.Action, want, got.sides())
+	}
+	for _, d := range w.By {
+		if err := d.decided(want, got); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d Decider) decided(want dataplane.Action, got Verdict) error {
+	known := false
+	for side, v := range map[string]*SideVerdict{"egress": got.Egress, "ingress": got.Ingress} {
+		if v == nil || v.By == "" {
+			continue
+		}
+		known = true
+		if d.Name == v.By && (d.Side == side || d.Side == "" && v.Action == want) {
+			return nil
+		}
+	}
+	if !known {
+		return nil // this runner can't tell
+	}
+	return fmt.Errorf("decided by %s; want %s %s", got.sides(), d.Side, d.Name)
+}
+
+func (v Verdict) sides() string {
+	text := ""
+	for _, s := range []struct {
+		name string
+		*SideVerdict
+	}{{"egress", v.Egress}, {"ingress", v.Ingress}} {
+		if s.SideVerdict != nil {
+			text += fmt.Sprintf("%s of %s: %s by %q; ", s.name, s.Endpoint, s.Action, s.By)
+		}
+	}
+	return text
+}

@@ -1,0 +1,308 @@
+package dptest
+
+import (
+	"cmp"
+	"maps"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	v3 "github.com/felid-net/felid/api/v3"
+	"github.com/felid-net/felid/dataplane"
+)
+
+// world is the resources, as the judge looks at them: lists to be walked, nothing indexed.
+type world struct {
+	endpoints []*endpoint
+	sets      []*netSet
+	policies  []*judged // in the order in which they are looked at
+	profiles  map[string]*v3.Profile
+	services  []*v3.ServiceEndpoints
+	nodes     map[string][]netip.Addr
+	blocks    []*v3.IPAMBlock
+}
+
+// endpoint is a workload or host endpoint with the labels it has and inherits.
+type endpoint struct {
+	id        dataplane.EndpointID
+	namespace string // "" for host endpoints
+	pod, node string
+	iface     string // the host's side
+	host      bool
+	labels    map[string]string
+	account   map[string]string // labels of its service account
+	nsLabels  map[string]string
+	saName    string
+	addrs     []netip.Addr
+	allowed   []netip.Prefix // further sources
+	ports     []v3.EndpointPort
+	profiles  []string
+	created   time.Time
+}
+
+// netSet is a NetworkSet or GlobalNetworkSet.
+type netSet struct {
+	namespace string
+	labels    map[string]string
+	nsLabels  map[string]string
+	nets      []netip.Prefix
+}
+
+// judged is a policy with what decides its place.
+type judged struct {
+	key       v3.Key
+	spec      v3.PolicySpec
+	namespace string // of the endpoints it may select; "" all
+	nsSel     string
+	hostOnly  bool
+	tier      string
+	last      v3.Action // default action of the tier
+	tierOrder float64
+	missing   bool // the tier: it comes after all that are there
+	order     float64
+}
+
+const (
+	labelNamespace    = "projectcalico.org/namespace"
+	labelName         = "projectcalico.org/name"
+	labelOrchestrator = "projectcalico.org/orchestrator"
+	labelAccount      = "projectcalico.org/serviceaccount"
+)
+
+func newWorld(objects []v3.Object) *world {
+	w := &world{profiles: map[string]*v3.Profile{}, nodes: map[string][]netip.Addr{}}
+	tiers := map[string]*v3.Tier{}
+	for _, o := range objects {
+		switch o := o.(type) {
+		case *v3.Profile:
+			w.profiles[o.Name] = o
+		case *v3.Tier:
+			tiers[o.Name] = o
+		case *v3.Node:
+			w.nodes[o.Name] = nodeAddrs(o)
+		case *v3.IPAMBlock:
+			w.blocks = append(w.blocks, o)
+		case *v3.ServiceEndpoints:
+			w.services = append(w.services, o)
+		}
+	}
+	for _, o := range objects {
+		switch o := o.(type) {
+		case *v3.WorkloadEndpoint:
+			w.endpoints = append(w.endpoints, w.workload(o))
+		case *v3.HostEndpoint:
+			w.endpoints = append(w.endpoints, w.hostEndpoint(o))
+		case *v3.NetworkSet:
+			w.sets = append(w.sets, w.set(o.Namespace, o.Labels, o.Spec))
+		case *v3.GlobalNetworkSet:
+			w.sets = append(w.sets, w.set("", o.Labels, o.Spec))
+		}
+		w.addPolicy(o, tiers)
+	}
+	slices.SortFunc(w.policies, comparePolicies)
+	return w
+}
+
+// comparePolicies orders by tier, then within it; what has no order is last.
+func comparePolicies(a, b *judged) int {
+	return cmp.Or(
+		cmp.Compare(a.tierOrder, b.tierOrder), compareBool(a.missing, b.missing), cmp.Compare(a.tier, b.tier),
+		cmp.Compare(a.order, b.order), cmp.Compare(a.key.Name, b.key.Name),
+		cmp.Compare(a.key.Namespace, b.key.Namespace), cmp.Compare(a.key.Kind, b.key.Kind),
+	)
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+func (w *world) nodeNames() []dataplane.NodeName {
+	seen := map[dataplane.NodeName]bool{}
+	for _, e := range w.endpoints {
+		seen[dataplane.NodeName(e.node)] = true
+	}
+	for n := range w.nodes {
+		seen[dataplane.NodeName(n)] = true
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
+
+// namespaceLabels are those that a namespace selector sees.
+func (w *world) namespaceLabels(namespace string) map[string]string {
+	if namespace == "" {
+		return nil
+	}
+	m := map[string]string{labelName: namespace}
+	if p := w.profiles["kns."+namespace]; p != nil {
+		stripInto(m, p.Spec.LabelsToApply, "pcns.")
+	}
+	return m
+}
+
+func stripInto(m, labels map[string]string, prefix string) {
+	for k, v := range labels {
+		if k, ok := strings.CutPrefix(k, prefix); ok {
+			m[k] = v
+		}
+	}
+}
+
+// effectiveLabels are the labels of the profiles, then the endpoint's own, which win.
+func (w *world) effectiveLabels(profiles []string, own map[string]string) map[string]string {
+	m := map[string]string{}
+	for _, name := range slices.Backward(profiles) {
+		if p := w.profiles[name]; p != nil {
+			maps.Copy(m, p.Spec.LabelsToApply)
+		}
+	}
+	maps.Copy(m, own)
+	return m
+}
+
+func (w *world) workload(o *v3.WorkloadEndpoint) *endpoint {
+	e := &endpoint{
+		id: workloadID(o), namespace: o.Namespace, pod: o.Spec.Pod, node: o.Spec.Node, iface: o.Spec.InterfaceName,
+		labels: w.effectiveLabels(o.Spec.Profiles, o.Labels), nsLabels: w.namespaceLabels(o.Namespace),
+		saName: o.Spec.ServiceAccountName, account: map[string]string{},
+		addrs: readableAddrs(o.Spec.IPNetworks), allowed: readablePrefixes(o.Spec.AllowSpoofedSourcePrefixes),
+		ports: o.Spec.Ports, profiles: o.Spec.Profiles, created: o.CreationTimestamp.Time,
+	}
+	if o.Namespace != "" {
+		e.labels[labelNamespace] = o.Namespace
+	}
+	if o.Spec.Orchestrator != "" {
+		e.labels[labelOrchestrator] = o.Spec.Orchestrator
+	}
+	if e.saName != "" {
+		e.labels[labelAccount] = e.saName
+		if p := w.profiles["ksa."+o.Namespace+"."+e.saName]; p != nil {
+			stripInto(e.account, p.Spec.LabelsToApply, "pcsa.")
+		}
+	}
+	return e
+}
+
+func workloadID(o *v3.WorkloadEndpoint) dataplane.EndpointID {
+	id := "pod/" + o.Namespace + "/" + o.Spec.Pod
+	if o.Spec.Pod == "" {
+		id = "container/" + o.Spec.ContainerID
+	} else if o.Spec.Endpoint == "eth0" || o.Spec.Endpoint == "" {
+		return dataplane.EndpointID(id)
+	}
+	return dataplane.EndpointID(id + "/" + o.Spec.Endpoint)
+}
+
+func (w *world) hostEndpoint(o *v3.HostEndpoint) *endpoint {
+	return &endpoint{
+		id: dataplane.EndpointID("hostendpoint/" + o.Name), node: o.Spec.Node, host: true,
+		labels: w.effectiveLabels(o.Spec.Profiles, o.Labels), addrs: readableAddrs(o.Spec.ExpectedIPs),
+		ports: o.Spec.Ports, profiles: o.Spec.Profiles,
+	}
+}
+
+func (w *world) set(namespace string, own map[string]string, spec v3.NetworkSetSpec) *netSet {
+	s := &netSet{namespace: namespace, labels: map[string]string{}, nsLabels: w.namespaceLabels(namespace), nets: readablePrefixes(spec.Nets)}
+	if p := w.profiles["kns."+namespace]; p != nil && namespace != "" {
+		maps.Copy(s.labels, p.Spec.LabelsToApply)
+	}
+	maps.Copy(s.labels, own)
+	if namespace != "" {
+		s.labels[labelNamespace] = namespace
+	}
+	return s
+}
+
+// addPolicy adds o if it is a policy whose place and scope can be read.
+func (w *world) addPolicy(o v3.Object, tiers map[string]*v3.Tier) {
+	p := &judged{key: v3.KeyOf(o)}
+	switch o := o.(type) {
+	case *v3.NetworkPolicy:
+		p.spec, p.namespace = o.Spec.PolicySpec, o.Namespace
+	case *v3.GlobalNetworkPolicy:
+		p.spec, p.nsSel = o.Spec.PolicySpec, o.Spec.NamespaceSelector
+		p.hostOnly = o.Spec.DoNotTrack || o.Spec.PreDNAT
+	default:
+		return
+	}
+	if !readableScope(p) {
+		return
+	}
+	p.tier, p.last, p.tierOrder = cmp.Or(p.spec.Tier, v3.DefaultTier), v3.Deny, math.Inf(1)
+	p.order = orderOf(p.spec.Order)
+	if t := tiers[p.tier]; t != nil {
+		p.tierOrder = orderOf(t.Spec.Order)
+		if t.Spec.DefaultAction == v3.Pass {
+			p.last = v3.Pass
+		}
+	} else {
+		p.builtIn()
+	}
+	w.policies = append(w.policies, p)
+}
+
+// builtIn places the tiers that exist without an object.
+func (p *judged) builtIn() {
+	switch p.tier {
+	case "kube-admin":
+		p.tierOrder, p.last = 1000, v3.Pass
+	case v3.DefaultTier:
+		p.tierOrder = 1e6
+	case "kube-baseline":
+		p.tierOrder, p.last = 1e7, v3.Pass
+	default:
+		p.missing = true
+	}
+}
+
+func orderOf(order *float64) float64 {
+	if order == nil {
+		return math.Inf(1)
+	}
+	return *order
+}
+
+func readableScope(p *judged) bool {
+	for _, s := range []string{p.spec.Selector, p.nsSel, p.spec.ServiceAccountSelector} {
+		if _, err := parseSelector(s); err != nil {
+			return false
+		}
+	}
+	for _, t := range p.spec.Types {
+		if t != v3.PolicyTypeIngress && t != v3.PolicyTypeEgress {
+			return false
+		}
+	}
+	return !strings.ContainsAny(p.spec.Tier, " ./")
+}
+
+// applies tells whether the policy has a say in a direction.
+func (p *judged) applies(dir dataplane.Direction) bool {
+	types := p.spec.Types
+	if len(types) == 0 {
+		egress, ingress := len(p.spec.Egress) > 0, len(p.spec.Ingress) > 0
+		return dir == dataplane.Egress && egress || dir == dataplane.Ingress && (ingress || !egress)
+	}
+	if dir == dataplane.Egress {
+		return slices.Contains(types, v3.PolicyTypeEgress)
+	}
+	return slices.Contains(types, v3.PolicyTypeIngress)
+}
+
+func nodeAddrs(n *v3.Node) []netip.Addr {
+	var texts []string
+	for _, a := range n.Spec.Addresses {
+		texts = append(texts, a.Address)
+	}
+	if b := n.Spec.BGP; b != nil {
+		texts = append(texts, b.IPv4Address, b.IPv6Address)
+	}
+	return readableAddrs(texts)
+}
