@@ -8,7 +8,7 @@ import (
 
 // Storable says why an object of this key can't be stored by any back end, if it can't.
 func Storable(key v3.Key) error {
-	info, ok := v3.Info(key.Kind)
+	info, ok := v3.InfoOf(key.Kind)
 	switch {
 	case !ok:
 		return fmt.Errorf("%s: unknown kind: %w", key, ErrInvalid)
