@@ -40,12 +40,8 @@ func (t *Table) Apply(ctx context.Context) (Result, error) {
 
 func (t *Table) apply(ctx context.Context, res *Result) error {
 	if !t.known {
-		rb, err := t.ReadBack(ctx)
-		if err != nil {
+		if err := t.know(ctx); err != nil {
 			return err
-		}
-		if !t.Reconcile(rb) {
-			panic("iptables: written while being read by the same goroutine")
 		}
 	}
 	for {
@@ -64,6 +60,21 @@ func (t *Table) apply(ctx context.Context, res *Result) error {
 			return err
 		}
 	}
+}
+
+// know reads the table, or takes what was read when the driver was opened, if nobody can have written since.
+func (t *Table) know(ctx context.Context) error {
+	rb := t.driver.takeFirst(t)
+	if rb == nil {
+		var err error
+		if rb, err = t.ReadBack(ctx); err != nil {
+			return err
+		}
+	}
+	if !t.Reconcile(rb) {
+		panic("iptables: written while being read by the same goroutine")
+	}
+	return nil
 }
 
 // judge finds what of a refused plan was at fault, so that the next plan is without it.
@@ -124,15 +135,11 @@ func (p *plan) using(name string) []string {
 
 // refuse gives up the real content of a chain or the hooks of a kernel chain.
 func (t *Table) refuse(name string, why error) error {
-	c, ours := t.chains[name]
-	if !ours {
-		c = t.hooks[name]
-	}
-	if c.refused != nil {
+	if t.refused[name] != nil {
 		return fmt.Errorf("chain %s: not even a drop is taken: %w", name, why)
 	}
-	c.refused = why
-	if ours {
+	t.refused[name] = why
+	if t.chains[name] != nil {
 		t.sums.SetDesired(name, sumOf(name, t.dropBody()))
 	}
 	return nil
@@ -150,7 +157,7 @@ func (t *Table) dropBody() string {
 func (t *Table) chainText(name string) chainText {
 	c := t.chains[name]
 	body, rules := c.body, c.sum.Rules
-	if c.refused != nil {
+	if t.refused[name] != nil {
 		body = t.dropBody()
 		rules = sumOf(name, body).Rules
 	}
@@ -169,8 +176,8 @@ func (t *Table) plan() *plan {
 		}
 	}
 	for name := range t.hookSums.Updates() {
-		if c := t.hooks[name]; c.refused == nil {
-			p.hooks = append(p.hooks, hookText{name, t.hookOld[name], c.body})
+		if t.refused[name] == nil {
+			p.hooks = append(p.hooks, hookText{name, t.hookOld[name], t.hooks[name].body})
 		}
 	}
 	for name := range t.hookSums.Removals() {
@@ -225,15 +232,6 @@ func (t *Table) wrote(p *plan) {
 // failed names everything refused so far.
 func (t *Table) failed() map[string]error {
 	out := maps.Clone(t.keep)
-	for name, c := range t.chains {
-		if c.refused != nil {
-			out[name] = c.refused
-		}
-	}
-	for name, c := range t.hooks {
-		if c.refused != nil {
-			out[name] = c.refused
-		}
-	}
+	maps.Copy(out, t.refused)
 	return out
 }

@@ -68,6 +68,7 @@ type Driver struct {
 	cfg    Config
 	env    []string
 	tables []*Table
+	first  map[Family]map[string]*ReadBack // what OpenDetected read, by table
 }
 
 // Open prepares a Driver; it does not touch the kernel.

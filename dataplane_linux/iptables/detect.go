@@ -32,45 +32,88 @@ func Choose(nft, legacy Use) (Variant, string) {
 // Detect reads the tables of both variants and families, and chooses. A variant whose programs are not installed is ruled out; any other
 // error is returned, because the rules of ours that it hides may decide.
 func Detect(ctx context.Context, cfg Config) (Variant, string, error) {
-	nft, nftErr := use(ctx, cfg, NFT)
-	legacy, legacyErr := use(ctx, cfg, Legacy)
+	d, reason, err := OpenDetected(ctx, cfg)
+	if err != nil {
+		return "", "", err
+	}
+	return d.cfg.Variant, reason, nil
+}
+
+// OpenDetected opens a Driver of the variant that Detect chooses. What was read for the choice serves the first Apply of each table, if
+// nobody writes in between.
+func OpenDetected(ctx context.Context, cfg Config) (*Driver, string, error) {
+	nft, nftErr := survey(ctx, cfg, NFT)
+	legacy, legacyErr := survey(ctx, cfg, Legacy)
 	noNFT, noLegacy := errors.Is(nftErr, exec.ErrNotFound), errors.Is(legacyErr, exec.ErrNotFound)
 	switch {
 	case noNFT && noLegacy:
-		return "", "", fmt.Errorf("iptables is not installed, in neither variant: %w", nftErr)
+		return nil, "", fmt.Errorf("iptables is not installed, in neither variant: %w", nftErr)
 	case noNFT && legacyErr == nil:
-		return Legacy, "the nft variant of iptables is not installed", nil
+		return legacy, "the nft variant of iptables is not installed", nil
 	case noLegacy && nftErr == nil:
-		return NFT, "the legacy variant of iptables is not installed", nil
+		return nft, "the legacy variant of iptables is not installed", nil
 	}
 	if err := errors.Join(nftErr, legacyErr); err != nil {
-		return "", "", err
+		return nil, "", err
 	}
-	v, reason := Choose(nft, legacy)
-	return v, reason, nil
+	v, reason := Choose(nft.use(), legacy.use())
+	if v == Legacy {
+		return legacy, reason, nil
+	}
+	return nft, reason, nil
 }
 
-func use(ctx context.Context, cfg Config, v Variant) (Use, error) {
+// survey opens a variant and reads all of its tables, by one call a family.
+func survey(ctx context.Context, cfg Config, v Variant) (*Driver, error) {
 	cfg.Variant = v
 	d, err := Open(cfg)
 	if err != nil {
-		return Use{}, err
+		return nil, err
 	}
-	var u Use
+	d.first = map[Family]map[string]*ReadBack{}
 	for _, f := range []Family{IPv4, IPv6} {
+		sign := map[string]uint64{}
+		for _, table := range []string{"filter", "nat", "mangle", "raw"} {
+			if sign[table], err = d.cfg.Sign(v, f, table); err != nil {
+				return nil, err
+			}
+		}
 		out, err := d.save(ctx, f, "")
 		if err != nil {
-			return Use{}, err
+			return nil, err
 		}
 		// Tables that the program can't show belong to nftables itself: nobody uses iptables on them.
-		tables, err := Parse(out)
-		if err != nil {
-			return Use{}, fmt.Errorf("%s: %w", program(f, v, "save"), err)
+		if d.first[f], err = Parse(out); err != nil {
+			return nil, fmt.Errorf("%s: %w", program(f, v, "save"), err)
 		}
+		for table, rb := range d.first[f] {
+			rb.sign = sign[table]
+		}
+	}
+	return d, nil
+}
+
+// use counts what a survey found.
+func (d *Driver) use() Use {
+	var u Use
+	for _, tables := range d.first {
 		for _, rb := range tables {
 			u.Ours += len(rb.Chains) + rb.Rules
 			u.Others += rb.OtherChains + rb.OtherRules
 		}
 	}
-	return u, nil
+	return u
+}
+
+// takeFirst is what a survey read of a table, once, and only if its sign says that it still holds.
+func (d *Driver) takeFirst(t *Table) *ReadBack {
+	rb := d.first[t.family][t.name]
+	delete(d.first[t.family], t.name)
+	if rb == nil || t.epoch.Load() != 0 {
+		return nil
+	}
+	if now, err := t.readSign(); err != nil || now != rb.sign {
+		return nil
+	}
+	return rb
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -266,6 +267,11 @@ func TestKernelDetect(t *testing.T) {
 		t.Log(got, reason)
 	}
 	want(NFT)
+	for _, names := range []string{"ip_tables_names", "ip6_tables_names"} {
+		if inUse, err := os.ReadFile("/proc/thread-self/net/" + names); len(inUse) > 0 || err != nil && !os.IsNotExist(err) {
+			t.Errorf("looking has made legacy tables: %s, %v", inUse, err)
+		}
+	}
 	run(t, "ip6tables-legacy", "-A", "FORWARD", "-j", "ACCEPT")
 	want(Legacy)
 	run(t, "iptables-nft", "-t", "mangle", "-N", "KUBE-KUBELET-CANARY")
@@ -275,6 +281,48 @@ func TestKernelDetect(t *testing.T) {
 	legacy.SetChain("felid-a", nil)
 	apply(t, legacy)
 	want(Legacy)
+}
+
+// What was read to choose the variant serves the first applies, unless somebody has written since.
+func TestKernelSurveyIsReadOnlyOnce(t *testing.T) {
+	for _, v := range []Variant{NFT, Legacy} {
+		open(t, v)
+		saves := 0
+		cfg := Config{LockFile: filepath.Join(t.TempDir(), "lock")}
+		cfg.Run = func(ctx context.Context, name string, args []string, stdin []byte, env []string) ([]byte, []byte, error) {
+			if strings.HasSuffix(name, "-save") {
+				saves++
+			}
+			return Exec(ctx, name, args, stdin, env)
+		}
+		before := driver(t, v)
+		for _, name := range []string{"filter", "raw"} {
+			table := before.Table(IPv4, name)
+			table.SetChain("felid-x", []string{"-j RETURN"})
+			apply(t, table)
+		}
+		d, reason, err := OpenDetected(context.Background(), cfg)
+		if err != nil || d.Variant() != v {
+			t.Fatalf("%v (%s), %v; want %s", d, reason, err, v)
+		}
+		if saves != 4 {
+			t.Errorf("%s: %d saves for the choice, want one a variant and family", v, saves)
+		}
+		filter, raw := d.Table(IPv4, "filter"), d.Table(IPv4, "raw")
+		for _, table := range []*Table{filter, raw} {
+			table.SetChain("felid-x", []string{"-j RETURN"})
+		}
+		if res := apply(t, filter); res.Writes != 0 || saves != 4 {
+			t.Errorf("%s: %+v, %d saves", v, res, saves)
+		}
+		run(t, "iptables-"+string(v), "-t", "raw", "-A", "PREROUTING", "-j", "felid-x")
+		if res := apply(t, raw); res.Writes != 0 || saves != 5 {
+			t.Errorf("%s: after a foreign write: %+v, %d saves", v, res, saves)
+		}
+		if drifted, err := d.Drifted(); err != nil || (v == Legacy) != (len(drifted) == 0) {
+			t.Errorf("%s: drifted %v, %v", v, drifted, err)
+		}
+	}
 }
 
 func TestExecTimeoutAndEnvironment(t *testing.T) {

@@ -36,13 +36,18 @@ func (d *Driver) signAfter(t *Table, before uint64) error {
 // process. They want a ReadBack and Reconcile, or Forget. Tables not yet read are not named.
 func (d *Driver) Drifted() ([]*Table, error) {
 	var out []*Table
+	var now uint64
+	asked := false
 	for _, t := range d.tables {
 		if !t.known {
 			continue
 		}
-		now, err := t.readSign()
-		if err != nil {
-			return nil, err
+		if !asked || d.cfg.Variant == Legacy { // the generation is one for all
+			var err error
+			if now, err = t.readSign(); err != nil {
+				return nil, err
+			}
+			asked = true
 		}
 		if now != t.sign {
 			out = append(out, t)

@@ -2,7 +2,12 @@ package iptables
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
 	"unsafe"
 
 	"github.com/mdlayher/netlink"
@@ -55,9 +60,16 @@ const soGetInfo = 64
 // tableInfo hashes struct ipt_getinfo: hooks, their offsets, the number of entries and their size in bytes. 0 where nobody has used the
 // table yet.
 func tableInfo(f Family, table string) (uint64, error) {
-	family, level := unix.AF_INET, unix.SOL_IP
+	family, level, names := unix.AF_INET, unix.SOL_IP, "/proc/thread-self/net/ip_tables_names"
 	if f == IPv6 {
-		family, level = unix.AF_INET6, unix.SOL_IPV6
+		family, level, names = unix.AF_INET6, unix.SOL_IPV6, "/proc/thread-self/net/ip6_tables_names"
+	}
+	// The kernel would make the table to answer, and legacy tables cost every packet.
+	inUse, err := os.ReadFile(names)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !slices.Contains(strings.Split(string(inUse), "\n"), table) {
+		return 0, nil
+	} else if err != nil {
+		return 0, fmt.Errorf("table info: %w", err)
 	}
 	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
 	if err != nil {

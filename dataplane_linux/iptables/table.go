@@ -27,13 +27,14 @@ type Table struct {
 	sign    uint64           // of the table when it was last known
 	repairs int              // not yet reported
 	keep    map[string]error // chains that the kernel does not let go
+	refused map[string]error // chains and hooks whose content the kernel does not take
+	rules   int              // desired, hooks included
 }
 
 // chain is a list of rules as desired.
 type chain struct {
-	body    string // rules, each ended by a newline
-	sum     Sum    // of body
-	refused error  // the kernel does not take body: a chain of ours drops instead, a hook stays as it was
+	body string // rules, each ended by a newline
+	sum  Sum    // of body
 }
 
 // misplaced is the sum of rules of ours that others stand before.
@@ -45,7 +46,7 @@ func (d *Driver) Table(f Family, name string) *Table {
 		driver: d, family: f, name: name,
 		chains: map[string]*chain{}, sums: delta.New[string, Sum](),
 		hooks: map[string]*chain{}, hookSums: delta.New[string, Sum](), hookOld: map[string][]string{},
-		keep: map[string]error{},
+		keep: map[string]error{}, refused: map[string]error{},
 	}
 	d.tables = append(d.tables, t)
 	return t
@@ -70,27 +71,40 @@ func (t *Table) SetChain(name string, rules []string) {
 	}
 	delete(t.keep, name)
 	if c := newChain(name, rules, t.chains[name]); c != nil {
-		t.chains[name] = c
+		t.put(t.chains, name, c)
 		t.sums.SetDesired(name, c.sum)
 	}
 }
 
 // RemoveChain says that the chain should not be there.
 func (t *Table) RemoveChain(name string) {
-	delete(t.chains, name)
+	t.put(t.chains, name, nil)
 	t.sums.RemoveDesired(name)
 }
 
 // SetHooks says that these rules should stand first in one of the kernel's own chains, in this order; none: no rule of ours should.
 func (t *Table) SetHooks(kernelChain string, rules []string) {
 	if len(rules) == 0 {
-		delete(t.hooks, kernelChain)
+		t.put(t.hooks, kernelChain, nil)
 		t.hookSums.RemoveDesired(kernelChain)
 		return
 	}
 	if c := newChain(kernelChain, rules, t.hooks[kernelChain]); c != nil {
-		t.hooks[kernelChain] = c
+		t.put(t.hooks, kernelChain, c)
 		t.hookSums.SetDesired(kernelChain, c.sum)
+	}
+}
+
+// put replaces what is desired of a chain, nil: nothing. What the kernel said of the old content does not matter for the new.
+func (t *Table) put(chains map[string]*chain, name string, c *chain) {
+	delete(t.refused, name)
+	if old := chains[name]; old != nil {
+		t.rules -= old.sum.Rules
+		delete(chains, name)
+	}
+	if c != nil {
+		t.rules += c.sum.Rules
+		chains[name] = c
 	}
 }
 
@@ -140,31 +154,20 @@ func (t *Table) Rules(name string) []string {
 	return strings.Split(strings.TrimSuffix(c.body, "\n"), "\n")
 }
 
-// Count is the number of chains and rules desired, hooks included.
-func (t *Table) Count() (chains, rules int) {
-	for _, c := range t.chains {
-		rules += c.sum.Rules
-	}
-	for _, c := range t.hooks {
-		rules += c.sum.Rules
-	}
-	return len(t.chains), rules
-}
+// Count is the number of chains and rules desired, rules of hooks included.
+func (t *Table) Count() (chains, rules int) { return len(t.chains), t.rules }
 
 // Pending tells whether Apply would write, as far as is known.
 func (t *Table) Pending() bool { return !t.known || t.sums.Pending() || t.hookSums.Pending() }
 
 // Retry makes the next Apply try again what was refused, with its real content.
 func (t *Table) Retry() {
-	for name, c := range t.chains {
-		if c.refused != nil {
-			c.refused = nil
+	for name := range t.refused {
+		if c := t.chains[name]; c != nil {
 			t.sums.SetDesired(name, c.sum)
 		}
 	}
-	for _, c := range t.hooks {
-		c.refused = nil
-	}
+	clear(t.refused)
 	clear(t.keep)
 }
 
