@@ -1,0 +1,156 @@
+package linux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/dataplane_linux/ipset"
+	"github.com/felid-net/felid/dataplane_linux/iptables"
+	"github.com/felid-net/felid/dataplane_linux/netlink"
+)
+
+// Config of a Dataplane. Its zero value works.
+type Config struct {
+	// Backend is "nft", "legacy", or "auto" (also ""): the one in which rules of ours stand, else the one that the host's other rules use,
+	// else nft. It is chosen once, when the driver is opened.
+	Backend  string
+	MarkMask uint32 // as RenderConfig
+	LogGroup uint16 // as RenderConfig
+	// LockFile is the xtables lock; "": the system's. Agents in several namespaces of one machine need one each.
+	LockFile string
+	// FullCheck is how often CheckDrift reads everything back; 0: 5 minutes.
+	FullCheck time.Duration
+	Log       *slog.Logger // nil: none
+}
+
+// Dataplane enforces and routes on the host, in the network namespace in which it was opened. Apply and CheckDrift may be called from two
+// goroutines.
+type Dataplane struct {
+	cfg     Config
+	log     *slog.Logger
+	variant iptables.Variant
+	reason  string
+
+	mu     sync.Mutex
+	tables []*iptables.Table
+	driver *iptables.Driver
+	sets   *ipset.Sets
+	net    *netlink.Network
+	kernel ipset.Kernel  // of sets
+	done   chan struct{} // ends the watch
+
+	record   *record
+	local    *local
+	forget   map[netip.Addr]struct{} // addresses whose tracked connections are still to be deleted
+	whole    bool                    // the last Apply did not end well: the next compares everything
+	applied  bool                    // there has been an Apply that did
+	lastFull time.Time
+	stats    dataplane.Stats
+}
+
+var _ dataplane.Dataplane = (*Dataplane)(nil)
+
+// parts are what a Dataplane works on: the kernel's, or twins.
+type parts struct {
+	iptables iptables.Config
+	sets     ipset.Kernel
+	network  netlink.Kernel
+	watch    func(done <-chan struct{}, note func(netlink.Event)) error // nil: none
+	noIPv6   bool                                                       // the kernel has none: nothing to police
+}
+
+// assemble opens the driver over its parts; it reads the tables to choose the backend, and changes nothing.
+func assemble(cfg Config, p parts) (*Dataplane, error) {
+	if cfg.FullCheck == 0 {
+		cfg.FullCheck = 5 * time.Minute
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if _, err := newRenderer(cfg.render(), &dataplane.Host{}); err != nil {
+		return nil, err
+	}
+	d := &Dataplane{cfg: cfg, log: cfg.Log, done: make(chan struct{}), whole: true, local: newLocal(), forget: map[netip.Addr]struct{}{}}
+	p.iptables.LockFile = cfg.LockFile
+	if err := d.choose(&p.iptables); err != nil {
+		return nil, err
+	}
+	var err error
+	if d.driver, err = iptables.Open(p.iptables); err != nil {
+		return nil, err
+	}
+	d.kernel = p.sets
+	d.sets, d.net = ipset.New(ipset.Config{Kernel: p.sets}), netlink.New(p.network)
+	if p.watch != nil {
+		if err := p.watch(d.done, d.net.Note); err != nil {
+			return nil, err
+		}
+	}
+	filter, nat := map[Family]chainSink{}, map[Family]chainSink{}
+	for _, f := range Families {
+		if f == IPv6 && p.noIPv6 {
+			filter[f], nat[f] = noTable{}, noTable{}
+			continue
+		}
+		t, n := d.driver.Table(iptables.Family(f), "filter"), d.driver.Table(iptables.Family(f), "nat")
+		filter[f], nat[f] = t, n
+		d.tables = append(d.tables, t, n)
+	}
+	d.record = newRecord(filter, nat, d.sets)
+	d.log.Info("iptables backend chosen", "backend", string(d.variant), "reason", d.reason)
+	return d, nil
+}
+
+// noTable is told, and does nothing.
+type noTable struct{}
+
+func (noTable) SetChain(string, []string) {}
+func (noTable) RemoveChain(string)        {}
+func (noTable) SetHooks(string, []string) {}
+
+// choose fills in the variant.
+func (d *Dataplane) choose(cfg *iptables.Config) error {
+	switch d.cfg.Backend {
+	case "nft", "legacy":
+		d.variant, d.reason = iptables.Variant(d.cfg.Backend), "configured"
+	case "auto", "":
+		var err error
+		if d.variant, d.reason, err = iptables.Detect(context.Background(), *cfg); err != nil {
+			return fmt.Errorf("choose the iptables backend: %w", err)
+		}
+	default:
+		return fmt.Errorf("iptables backend %q: want auto, nft or legacy", d.cfg.Backend)
+	}
+	cfg.Variant = d.variant
+	return nil
+}
+
+func (c *Config) render() RenderConfig {
+	return RenderConfig{MarkMask: c.MarkMask, LogGroup: c.LogGroup}
+}
+
+// Backend is the variant of iptables in use, and why.
+func (d *Dataplane) Backend() (variant, reason string) { return string(d.variant), d.reason }
+
+// Drift receives when the kernel tells that an interface of ours has come, gone or changed, or that a route of ours was taken away: an Apply
+// with empty changes puts it right.
+func (d *Dataplane) Drift() <-chan struct{} { return d.net.Changed() }
+
+// Close leaves everything in force.
+func (d *Dataplane) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	select {
+	case <-d.done:
+		return nil // closed before
+	default:
+	}
+	close(d.done)
+	return errors.Join(d.kernel.Close(), d.net.Close())
+}
