@@ -1,0 +1,93 @@
+package server
+
+import (
+	"context"
+	"fmt"
+
+	v3 "github.com/felid-net/felid/api/v3"
+)
+
+// Rebuild learns from records and interfaces what agents before this one connected, and must return nil before requests are served. An
+// endpoint that has both is adopted. A record without its interface (the machine was started anew) and an interface without its record
+// (an ADD that did not end) are taken away. To be called when the loop is ready; after an error, call it again.
+func (s *Server) Rebuild(ctx context.Context) error {
+	records, err := s.o.Store.List(ctx, v3.KindWorkloadEndpoint, "")
+	if err != nil {
+		return fmt.Errorf("listing workload endpoints: %w", err)
+	}
+	links, err := s.sandbox.list(s.o.InterfacePrefix)
+	if err != nil {
+		return err
+	}
+	if links, err = s.dropHalves(links); err != nil {
+		return err
+	}
+	var known []*entry
+	for _, o := range records.Objects {
+		if rec, ok := o.(*v3.WorkloadEndpoint); ok {
+			if e, ok := entryOf(rec, s.o.Node); ok {
+				known = append(known, e)
+			}
+		}
+	}
+	adopted, stale := sortOut(known, links)
+	for _, e := range adopted {
+		e.done = true
+		s.table.put(e)
+	}
+	for _, e := range stale {
+		s.table.put(e)
+		if e.record == nil && len(records.Faults) > 0 {
+			s.o.Log.Warn("an interface has no record, but not every record can be read: it stays, dropped by policy", "interface", e.host, "attachment", e.attachment.String())
+			continue
+		}
+		if err := s.detach(ctx, e); err != nil {
+			s.o.Log.Error("a leftover could not be taken away; DEL, GC or the next ADD will", "attachment", e.attachment.String(), "error", err)
+		}
+	}
+	s.o.Log.Info("endpoints adopted", "adopted", len(adopted), "leftovers", len(stale))
+	s.rebuilt.Store(true)
+	return nil
+}
+
+// dropHalves deletes interfaces whose maker died before it had marked them: they have no address, and nobody knows whose they were.
+func (s *Server) dropHalves(links []hostLink) (marked []hostLink, err error) {
+	for _, l := range links {
+		if !l.half {
+			marked = append(marked, l)
+			continue
+		}
+		if err := s.sandbox.remove(l.name, attachment{}); err != nil {
+			return nil, err
+		}
+	}
+	return marked, nil
+}
+
+// sortOut matches records with interfaces: those that say the same of each other, and what is left over on either side.
+func sortOut(known []*entry, links []hostLink) (adopted, stale []*entry) {
+	marked := make(map[attachment]string, len(links)) // the interface
+	for _, l := range links {
+		if a, ok := parseAlias(l.alias); ok {
+			marked[a] = l.name
+		}
+	}
+	for _, e := range known {
+		switch name, there := marked[e.attachment]; {
+		case there && name == e.host:
+			adopted = append(adopted, e)
+		case there: // renamed
+			e.host = name
+			fallthrough
+		default:
+			stale = append(stale, e)
+		}
+		delete(marked, e.attachment)
+	}
+	for _, l := range links {
+		if a, ok := parseAlias(l.alias); ok && marked[a] == l.name {
+			stale = append(stale, &entry{attachment: a, host: l.name, key: v3.Key{Kind: v3.KindWorkloadEndpoint, Name: "interface+" + l.name}})
+		}
+	}
+	return adopted, stale
+}
