@@ -1,0 +1,64 @@
+package dptest
+
+import (
+	"os/exec"
+	"testing"
+)
+
+const netCase = `network
+The network of a case carries every kind of flow, and a real drop is seen as one
+-- cluster --
+pod a/x
+pod a/y
+pod b/z node:n2
+-- flows --
+pod/a/x -> pod/a/y TCP 80,81 : Allow
+pod/a/x -> pod/b/z TCP 80 : Allow
+pod/a/x -> pod/b/z UDP 53 from 1234 : Allow
+pod/a/x -> pod/b/z ping : Allow
+pod/a/x -> pod/b/z ICMP 13/0 : Allow
+pod/a/x -> pod/b/z ICMP 17/3 : Allow
+pod/a/x -> pod/b/z ICMPv6 128/1 : Allow
+pod/a/x -> 192.0.2.9 TCP 443 : Allow
+2001:db8::9 -> pod/b/z UDP 443 : Allow
+node/n1 -> pod/a/x TCP 80 : Allow
+node/n1 -> pod/b/z ping : Allow
+pod/a/x -> node/n1 UDP 53 : Allow
+pod/a/x -> node/n2 TCP 53 : Allow
+pod/a/x as 192.0.2.77 -> pod/a/y UDP 53 : Allow
+pod/a/x as fd00:65::77 -> pod/b/z UDP 53 : Allow
+`
+
+// TestNet: without any policy every flow comes through, and with a drop on the way none does.
+func TestNet(t *testing.T) {
+	c, err := ParseCase("net", []byte(netCase), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := NewNet(t, c)
+	for i, o := range n.Probe(c.Flows) {
+		if !o.Seen || !o.Answered || o.Err != nil {
+			t.Errorf("%s: %+v", c.Flows[i].Text, o)
+		}
+	}
+	for _, node := range n.nodes {
+		err := node.Do(func() error {
+			for _, tool := range []string{"iptables", "ip6tables"} {
+				for _, chain := range []string{"INPUT", "OUTPUT", "FORWARD"} {
+					if err := exec.Command(tool, "--wait", "-P", chain, "DROP").Run(); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, o := range n.Probe(c.Flows) {
+		if o.Seen || o.Answered || o.Err != nil {
+			t.Errorf("with a drop: %s: %+v", c.Flows[i].Text, o)
+		}
+	}
+}
