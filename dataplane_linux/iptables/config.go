@@ -46,7 +46,7 @@ const (
 type Runner func(ctx context.Context, name string, args []string, stdin []byte, env []string) (stdout, stderr []byte, err error)
 
 // Signer returns a number that very probably changes when the table does: the generation of all of nf_tables for NFT, a hash of the size and
-// layout of the one table for Legacy.
+// layout of the one table for Legacy, 0 where nobody has used it yet.
 type Signer func(v Variant, f Family, table string) (uint64, error)
 
 // Config of a Driver. Only Variant is required.

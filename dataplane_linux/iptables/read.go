@@ -35,6 +35,11 @@ func (t *Table) ReadBack(ctx context.Context) (*ReadBack, error) {
 	if err != nil {
 		return nil, t.wrap(err)
 	}
+	if sign == 0 && t.driver.cfg.Variant == Legacy { // nobody uses the table, and printing it would make it
+		rb := newReadBack()
+		rb.epoch = epoch
+		return rb, nil
+	}
 	out, err := t.driver.save(ctx, t.family, t.name)
 	if err != nil {
 		return nil, t.wrap(err)
