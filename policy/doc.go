@@ -1,0 +1,19 @@
+// Package policy turns stored resources into what one host has to enforce, and says what that does to a flow.
+//
+// Resolve does it from scratch and is the definition; Resolver does it step by step as resources change, and always gives the State
+// that Resolve would give for the resources of now. Both speak the same small language, one file a concept:
+//
+//	label.go     labels, own and inherited
+//	peer.go      endpoint or network set: what selectors select
+//	scope.go     a policy: its place among others, and the endpoints it is for
+//	compile.go   stored rules to rules of the dataplane, and the sets that they need
+//	sets.go      what an IP set means, and what each peer contributes to it
+//
+// Evaluate walks a State as a dataplane does and says what decided; Explain does so for both ends of a flow.
+//
+// Invariants: output is a function of the resources of now only, never of their history. Objects are never changed. What can't be
+// read never opens anything, and is named in the Report. The package does no I/O and has no clock, goroutine, lock or logger.
+//
+// It does not route (dataplane/routing), does not read Kubernetes' own objects (policy/kube), and does not enforce HostEndpoints:
+// they count as peers of rules, and the Report says so.
+package policy

@@ -1,0 +1,181 @@
+package policy
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/felid-net/felid/dataplane"
+)
+
+// Flow is the first packet of a connection. Ports are 0 where the protocol has none; ICMPType and ICMPCode are -1 where it is not
+// ICMP or ICMPv6.
+type Flow struct {
+	Src, Dst           netip.Addr
+	Protocol           uint8 // IANA number
+	SrcPort, DstPort   uint16
+	ICMPType, ICMPCode int16
+}
+
+// Verdict is what one endpoint's side says about a flow. Action is Allow or Deny.
+type Verdict struct {
+	Endpoint dataplane.EndpointID
+	Action   dataplane.Action
+	By       Decider
+	Trace    []Step
+}
+
+// Decider is what decided: a rule of a policy or profile, the end of a tier (then it is the last policy of the tier that applied), or
+// what goes before and after policy (then Kind and Name are empty).
+type Decider struct {
+	Kind      string `json:"kind,omitempty"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name,omitempty"`
+	Tier      string `json:"tier,omitempty"`
+	Rule      int    `json:"rule"` // from 0; -1 where no rule decided
+	Reason    string `json:"reason"`
+}
+
+// The reasons of a Decider.
+const (
+	ReasonRule      = "rule"
+	ReasonEndOfTier = "end of tier"
+	ReasonNoProfile = "no profile"     // no profile decided: Deny
+	ReasonSpoofed   = "spoofed source" // the source is not the endpoint's own: Deny
+	ReasonOwnNode   = "own node"       // from the endpoint's own node, which is always let in: Allow
+	ReasonToHost    = "to host"        // policy allows, but the host takes nothing from its workloads: Deny
+)
+
+// Step is one rule that was looked at.
+type Step struct {
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+	Tier      string `json:"tier,omitempty"`
+	Rule      int    `json:"rule"`
+	Action    string `json:"action"`
+	Matched   bool   `json:"matched"`
+	// Why not, where it did not match: "destination port 80 is none of 443".
+	Why string `json:"why,omitempty"`
+	// Note says why the rule is not what was written.
+	Note string `json:"note,omitempty"`
+}
+
+// Evaluate says what the policy of one endpoint does with a flow, by walking the State as a dataplane does. An endpoint that the
+// State lacks is an error of the caller, and panics.
+func Evaluate(s *dataplane.State, ep dataplane.EndpointID, dir dataplane.Direction, f Flow) Verdict {
+	endpoint := s.Endpoints[ep]
+	if endpoint == nil {
+		panic(fmt.Sprintf("policy: the state has no endpoint %s", ep))
+	}
+	w := walk{state: s, endpoint: endpoint, dir: dir, flow: f}
+	if reason := w.beforePolicy(); reason != "" {
+		return w.verdict(actionOf(reason), Decider{Rule: -1, Reason: reason})
+	}
+	action, by := w.tiers()
+	if action == dataplane.Allow && dir == dataplane.Egress && w.isOwnNode(f.Dst) && s.Host.WorkloadToHost == dataplane.Deny {
+		action, by = dataplane.Deny, Decider{Rule: -1, Reason: ReasonToHost}
+	}
+	return w.verdict(action, by)
+}
+
+// walk is the way of one flow through one side of an endpoint.
+type walk struct {
+	state    *dataplane.State
+	endpoint *dataplane.Endpoint
+	dir      dataplane.Direction
+	flow     Flow
+	trace    []Step
+}
+
+func (w *walk) verdict(action dataplane.Action, by Decider) Verdict {
+	return Verdict{Endpoint: w.endpoint.ID, Action: action, By: by, Trace: w.trace}
+}
+
+// beforePolicy is the reason by which a flow is decided before policy is asked; "" where it is not.
+func (w *walk) beforePolicy() string {
+	ep, f := w.endpoint, w.flow
+	switch {
+	case w.dir == dataplane.Egress && !slices.Contains(ep.Addresses, f.Src) && !inNets(ep.AllowedSources, f.Src):
+		return ReasonSpoofed
+	case w.dir == dataplane.Ingress && w.isOwnNode(f.Src) && w.state.Host.HostToWorkload == dataplane.HostToWorkloadAll:
+		return ReasonOwnNode
+	}
+	return ""
+}
+
+func actionOf(reason string) dataplane.Action {
+	if reason == ReasonOwnNode {
+		return dataplane.Allow
+	}
+	return dataplane.Deny
+}
+
+func (w *walk) isOwnNode(a netip.Addr) bool {
+	node := w.state.Nodes[w.endpoint.Node]
+	return node != nil && slices.Contains(node.Addresses, a)
+}
+
+// tiers asks tier after tier, then the profiles.
+func (w *walk) tiers() (dataplane.Action, Decider) {
+	for i := range w.endpoint.Tiers {
+		t := &w.endpoint.Tiers[i]
+		policies := t.Ingress
+		if w.dir == dataplane.Egress {
+			policies = t.Egress
+		}
+		if len(policies) == 0 {
+			continue
+		}
+		if action, by := w.tier(t, policies); action != dataplane.Pass {
+			return action, by
+		}
+	}
+	return w.profiles()
+}
+
+// tier gives Allow, Deny, or Pass where the next tier is to decide.
+func (w *walk) tier(t *dataplane.EndpointTier, policies []dataplane.PolicyID) (dataplane.Action, Decider) {
+	for _, id := range policies {
+		if action, by := w.policy(id); action != 0 {
+			return action, by
+		}
+	}
+	last := policies[len(policies)-1]
+	return t.Default, Decider{Kind: last.Kind, Namespace: last.Namespace, Name: last.Name, Tier: t.Name, Rule: -1, Reason: ReasonEndOfTier}
+}
+
+// profiles gives Allow or Deny. Pass in a profile goes on to the next.
+func (w *walk) profiles() (dataplane.Action, Decider) {
+	for _, id := range w.endpoint.Profiles {
+		if action, by := w.policy(id); action == dataplane.Allow || action == dataplane.Deny {
+			return action, by
+		}
+	}
+	return dataplane.Deny, Decider{Rule: -1, Reason: ReasonNoProfile}
+}
+
+// policy gives the action of the first rule that matches and is not Log; 0 where there is none.
+func (w *walk) policy(id dataplane.PolicyID) (dataplane.Action, Decider) {
+	p := w.state.Policies[id]
+	rules := p.Ingress
+	if w.dir == dataplane.Egress {
+		rules = p.Egress
+	}
+	for i := range rules {
+		r := &rules[i]
+		why := w.whyNot(r)
+		w.trace = append(w.trace, Step{
+			Kind: id.Kind, Namespace: id.Namespace, Name: id.Name, Tier: p.Tier, Rule: r.Index,
+			Action: r.Action.String(), Matched: why == "", Why: why, Note: r.Note,
+		})
+		if why == "" && r.Action != dataplane.Log {
+			return r.Action, Decider{Kind: id.Kind, Namespace: id.Namespace, Name: id.Name, Tier: p.Tier, Rule: r.Index, Reason: ReasonRule}
+		}
+	}
+	return 0, Decider{}
+}
+
+func inNets(nets []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(nets, func(n netip.Prefix) bool { return n.Contains(a) })
+}

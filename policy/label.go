@@ -1,0 +1,103 @@
+package policy
+
+import (
+	"strings"
+	"unique"
+
+	v3 "github.com/felid-net/felid/api/v3"
+	"github.com/felid-net/felid/policy/selector"
+)
+
+// Labels and profiles that the resolver itself gives to a workload.
+const (
+	labelOrchestrator       = "projectcalico.org/orchestrator"
+	namespaceProfile        = "kns."
+	serviceAccountProfile   = "ksa."
+	maxServiceAccountLength = 63
+)
+
+// label is one label, compared and hashed by two pointers.
+type label struct{ key, value unique.Handle[string] }
+
+func makeLabel(key, value string) label {
+	return label{unique.Make(key), unique.Make(value)}
+}
+
+// labelSet are labels of one object, few and in no order, each key once.
+type labelSet []label
+
+func (s labelSet) Get(key string) (string, bool) {
+	for _, l := range s {
+		if l.key.Value() == key {
+			return l.value.Value(), true
+		}
+	}
+	return "", false
+}
+
+func (s labelSet) has(key unique.Handle[string]) bool {
+	for _, l := range s {
+		if l.key == key {
+			return true
+		}
+	}
+	return false
+}
+
+func makeLabelSet(m map[string]string) labelSet {
+	s := make(labelSet, 0, len(m))
+	for k, v := range m {
+		s = append(s, makeLabel(k, v))
+	}
+	return s
+}
+
+// ownLabels are those that an object carries itself. It can't speak for its namespace or service account, whoever wrote the labels:
+// own labels win over inherited ones.
+func ownLabels(written map[string]string, given map[string]string) labelSet {
+	own := make(labelSet, 0, len(written)+len(given))
+	for k, v := range written {
+		if _, ok := given[k]; !ok && !reserved(k) {
+			own = append(own, makeLabel(k, v))
+		}
+	}
+	for k, v := range given {
+		own = append(own, makeLabel(k, v))
+	}
+	return own
+}
+
+func reserved(key string) bool {
+	switch key {
+	case selector.LabelNamespace, selector.LabelServiceAccount, labelOrchestrator:
+		return true
+	}
+	return strings.HasPrefix(key, selector.NamespacePrefix) || strings.HasPrefix(key, selector.ServiceAccountPrefix)
+}
+
+// profile lends its labels to the peers that name it. One that is named but does not exist has no object and no labels.
+type profile struct {
+	name   string
+	object *v3.Profile
+	labels labelSet
+}
+
+func (p *profile) set(o *v3.Profile) {
+	p.object, p.labels = o, nil
+	if o != nil {
+		p.labels = makeLabelSet(o.Spec.LabelsToApply)
+	}
+}
+
+// profileSet finds profiles by name.
+type profileSet map[string]*profile
+
+// named is the profile of that name; one that does not exist yet is made, empty.
+func (s profileSet) named(name string) *profile {
+	p := s[name]
+	if p == nil {
+		p = &profile{name: name}
+		s[name] = p
+	}
+	return p
+}

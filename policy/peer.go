@@ -1,0 +1,260 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	v3 "github.com/felid-net/felid/api/v3"
+	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/policy/selector"
+)
+
+// peer is what selectors select: an endpoint or a network set.
+type peer struct {
+	key     v3.Key
+	own     labelSet
+	parents []*profile // that it inherits labels of; the first that has one wins
+	// nets are the addresses of an endpoint, as prefixes of full length, or the nets of a network set; sorted, no duplicates.
+	nets []netip.Prefix
+	// lossy: some of the nets can't be read.
+	lossy bool
+	// isSet: it is a network set, which claims no address for itself.
+	isSet   bool
+	ports   []dataplane.NamedPort
+	created int64 // seconds since 1970: of those that claim an address the newest owns it
+	// endpoint is what the State holds of it, but for tiers and profiles; nil for all but local workloads.
+	endpoint *dataplane.Endpoint
+	profiles []*profile // that decide after the last tier
+}
+
+// Get is the value of a label, its own or inherited.
+func (p *peer) Get(key string) (string, bool) {
+	if v, ok := p.own.Get(key); ok {
+		return v, true
+	}
+	for _, parent := range p.parents {
+		if v, ok := parent.labels.Get(key); ok {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+// newPeer is nil for objects that no selector selects, and for endpoints that have no address yet.
+func newPeer(o v3.Object, node dataplane.NodeName, profiles profileSet, r *reader) *peer {
+	switch o := o.(type) {
+	case *v3.WorkloadEndpoint:
+		return newWorkload(o, node, profiles, r)
+	case *v3.HostEndpoint:
+		return newHostEndpoint(o, profiles, r)
+	case *v3.NetworkSet:
+		return newNetworkSet(o, &o.Spec, profiles, r)
+	case *v3.GlobalNetworkSet:
+		return newNetworkSet(o, &o.Spec, profiles, r)
+	}
+	return nil
+}
+
+func newWorkload(o *v3.WorkloadEndpoint, node dataplane.NodeName, profiles profileSet, r *reader) *peer {
+	addrs := r.addrs("spec.ipNetworks", o.Spec.IPNetworks)
+	allowed := r.nets("spec.allowSpoofedSourcePrefixes", o.Spec.AllowSpoofedSourcePrefixes)
+	ports := r.endpointPorts(o.Spec.Ports)
+	if len(addrs) == 0 {
+		return nil
+	}
+	account := o.Spec.ServiceAccountName
+	given := map[string]string{}
+	setIf(given, selector.LabelNamespace, o.Namespace)
+	setIf(given, labelOrchestrator, o.Spec.Orchestrator)
+	if len(account) < maxServiceAccountLength {
+		setIf(given, selector.LabelServiceAccount, account)
+	}
+	p := &peer{
+		key: v3.KeyOf(o), own: ownLabels(o.Labels, given), nets: fullLength(addrs), ports: ports,
+		created: o.CreationTimestamp.Unix(),
+	}
+	for _, name := range o.Spec.Profiles {
+		p.profiles = append(p.profiles, profiles.named(name))
+	}
+	p.inherit(o.Namespace, account, profiles)
+	if node == "" || o.Spec.Node == string(node) {
+		p.endpoint = &dataplane.Endpoint{
+			ID: EndpointIDOf(o), Node: dataplane.NodeName(o.Spec.Node), Interface: o.Spec.InterfaceName,
+			Addresses: addrs, AllowedSources: allowed, Ports: ports,
+		}
+	}
+	return p
+}
+
+func setIf(m map[string]string, key, value string) {
+	if value != "" {
+		m[key] = value
+	}
+}
+
+// inherit fills parents: the profiles that the endpoint names, and those of its namespace and service account, named or not.
+func (p *peer) inherit(namespace, account string, profiles profileSet) {
+	p.parents = slices.Clone(p.profiles)
+	add := func(name string) {
+		if parent := profiles.named(name); !slices.Contains(p.parents, parent) {
+			p.parents = append(p.parents, parent)
+		}
+	}
+	if namespace != "" {
+		add(namespaceProfile + namespace)
+		if account != "" {
+			add(serviceAccountProfile + namespace + "." + account)
+		}
+	}
+}
+
+func newHostEndpoint(o *v3.HostEndpoint, profiles profileSet, r *reader) *peer {
+	r.report("spec", ConditionNotEnforced, "policy is not enforced on host endpoints yet; its addresses count in selectors of rules")
+	p := &peer{
+		key: v3.KeyOf(o), own: ownLabels(o.Labels, nil), nets: fullLength(r.addrs("spec.expectedIPs", o.Spec.ExpectedIPs)),
+		ports: r.endpointPorts(o.Spec.Ports), created: o.CreationTimestamp.Unix(),
+	}
+	for _, name := range o.Spec.Profiles {
+		p.parents = append(p.parents, profiles.named(name))
+	}
+	return p
+}
+
+func newNetworkSet(o v3.Object, spec *v3.NetworkSetSpec, profiles profileSet, r *reader) *peer {
+	p := &peer{key: v3.KeyOf(o), isSet: true}
+	p.nets = r.nets("spec.nets", spec.Nets)
+	p.lossy = len(p.nets) < len(spec.Nets) && r.lost("spec.nets")
+	if len(spec.AllowedEgressDomains) > 0 {
+		r.report("spec.allowedEgressDomains", ConditionNotEnforced, "names add no addresses yet; the nets beside them count")
+	}
+	given := map[string]string{}
+	setIf(given, selector.LabelNamespace, o.GetNamespace())
+	p.own = ownLabels(o.GetLabels(), given)
+	p.inherit(o.GetNamespace(), "", profiles)
+	return p
+}
+
+// EndpointIDOf is the identity of a workload endpoint: "pod/NS/NAME", "pod/NS/NAME/IFACE" for an interface that is not eth0,
+// "container/ID/IFACE" without a pod.
+func EndpointIDOf(o *v3.WorkloadEndpoint) dataplane.EndpointID {
+	pod, iface := o.Spec.Pod, o.Spec.Endpoint
+	if pod == "" && o.Spec.ContainerID == "" {
+		pod = o.Name
+	}
+	if pod == "" {
+		return dataplane.EndpointID("container/" + o.Spec.ContainerID + "/" + iface)
+	}
+	if iface == "" || iface == "eth0" {
+		return dataplane.EndpointID("pod/" + o.Namespace + "/" + pod)
+	}
+	return dataplane.EndpointID("pod/" + o.Namespace + "/" + pod + "/" + iface)
+}
+
+// before tells whether p owns, rather than q, an address that both claim: the newest does, then the first by name.
+func (p *peer) before(q *peer) bool {
+	return cmp.Or(cmp.Compare(q.created, p.created), compareKeys(p.key, q.key)) < 0
+}
+
+func compareKeys(a, b v3.Key) int {
+	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name), strings.Compare(string(a.Kind), string(b.Kind)))
+}
+
+func fullLength(addrs []netip.Addr) []netip.Prefix {
+	nets := make([]netip.Prefix, len(addrs))
+	for i, a := range addrs {
+		nets[i] = netip.PrefixFrom(a, a.BitLen())
+	}
+	return nets
+}
+
+// newNode reads a node's addresses.
+func newNode(o *v3.Node, r *reader) *dataplane.Node {
+	var texts []string
+	for _, a := range o.Spec.Addresses {
+		texts = append(texts, a.Address)
+	}
+	addrs := r.addrs("spec.addresses", texts)
+	if b := o.Spec.BGP; b != nil {
+		for field, text := range map[string]string{"ipv4Address": b.IPv4Address, "ipv6Address": b.IPv6Address} {
+			if text != "" {
+				addrs = append(addrs, r.addrs("spec.bgp."+field, []string{text})...)
+			}
+		}
+	}
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	return &dataplane.Node{Name: dataplane.NodeName(o.Name), Addresses: slices.Clip(slices.Compact(addrs))}
+}
+
+// reader reads the elements of one object; those that can't be read are left out, and reported.
+type reader struct {
+	key        v3.Key
+	conditions []Condition
+}
+
+func (r *reader) report(field, kind, format string, args ...any) {
+	r.conditions = append(r.conditions, Condition{Object: r.key, Field: field, Type: kind, Message: fmt.Sprintf(format, args...)})
+}
+
+// lost tells whether an element of the field could not be read.
+func (r *reader) lost(field string) bool {
+	return slices.ContainsFunc(r.conditions, func(c Condition) bool {
+		return c.Type == ConditionPartiallyInvalid && strings.HasPrefix(c.Field, field+"[")
+	})
+}
+
+// nets reads prefixes: sorted, no duplicates.
+func (r *reader) nets(field string, texts []string) []netip.Prefix {
+	if len(texts) == 0 {
+		return nil
+	}
+	nets := make([]netip.Prefix, 0, len(texts))
+	for i, text := range texts {
+		net, _, err := v3.ParseCIDR(text)
+		if err != nil {
+			r.report(fmt.Sprintf("%s[%d]", field, i), ConditionPartiallyInvalid, "left out: %v", err)
+			continue
+		}
+		nets = append(nets, net)
+	}
+	slices.SortFunc(nets, netip.Prefix.Compare)
+	return slices.Clip(slices.Compact(nets))
+}
+
+// addrs reads addresses, with or without a prefix length: sorted, no duplicates.
+func (r *reader) addrs(field string, texts []string) []netip.Addr {
+	addrs := make([]netip.Addr, 0, len(texts))
+	for i, text := range texts {
+		bare, _, _ := strings.Cut(text, "/")
+		_, _, bad := v3.ParseCIDR(text)
+		net, _, err := v3.ParseCIDR(bare)
+		if err = cmp.Or(bad, err); err != nil {
+			r.report(fmt.Sprintf("%s[%d]", field, i), ConditionPartiallyInvalid, "left out: %v", err)
+			continue
+		}
+		addrs = append(addrs, net.Addr())
+	}
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	return slices.Clip(slices.Compact(addrs))
+}
+
+func (r *reader) endpointPorts(ports []v3.EndpointPort) []dataplane.NamedPort {
+	if len(ports) == 0 {
+		return nil
+	}
+	out := make([]dataplane.NamedPort, 0, len(ports))
+	for i, p := range ports {
+		number, ok := p.Protocol.Number8()
+		if !ok || p.Port == 0 || p.Name == "" {
+			r.report(fmt.Sprintf("spec.ports[%d]", i), ConditionPartiallyInvalid, "left out: a named port has a name, a protocol and a number from 1 to 65535")
+			continue
+		}
+		out = append(out, dataplane.NamedPort{Name: p.Name, Protocol: number, Port: p.Port})
+	}
+	slices.SortFunc(out, func(a, b dataplane.NamedPort) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
+	})
+	return slices.Clip(slices.Compact(out))
+}

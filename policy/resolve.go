@@ -1,0 +1,170 @@
+package policy
+
+import (
+	"maps"
+	"net/netip"
+
+	v3 "github.com/felid-net/felid/api/v3"
+	"github.com/felid-net/felid/dataplane"
+)
+
+// Options say whose State is wanted.
+type Options struct {
+	// Node whose endpoints are local; "" treats those of all nodes so, for answers without an agent.
+	Node dataplane.NodeName
+	// Host is passed on in the State.
+	Host dataplane.Host
+}
+
+// Resolve computes, from all resources, what one host has to enforce: its endpoints with the policies that select them, the rules
+// of those policies, and the members of the IP sets that those rules use. It is the definition of what Resolver computes step by
+// step. Routes, VTEPs and NAT are left empty.
+func Resolve(objects []v3.Object, opts Options) (*dataplane.State, *Report) {
+	w := newWorld(opts)
+	for _, o := range objects {
+		w.read(o)
+	}
+	for _, p := range w.locals {
+		w.resolveEndpoint(p)
+	}
+	for _, spec := range w.sets {
+		w.resolveSet(spec)
+	}
+	return w.state, newReport(w.conditions)
+}
+
+// world is the resources of now, each read by itself, and the State that comes of them.
+type world struct {
+	node     dataplane.NodeName
+	peers    []*peer
+	locals   map[dataplane.EndpointID]*peer
+	owners   map[netip.Prefix]*peer // by address
+	policies []*policy
+	profiles profileSet
+	tiers    map[string]*v3.Tier
+	services map[serviceName]*service
+
+	state      *dataplane.State
+	sets       map[dataplane.IPSetID]*setSpec // that the policies of state use
+	conditions []Condition
+}
+
+func newWorld(opts Options) *world {
+	w := &world{
+		node:   opts.Node,
+		locals: map[dataplane.EndpointID]*peer{}, owners: map[netip.Prefix]*peer{}, profiles: profileSet{},
+		tiers: map[string]*v3.Tier{}, services: map[serviceName]*service{},
+		state: dataplane.NewState(), sets: map[dataplane.IPSetID]*setSpec{},
+	}
+	w.state.Host = opts.Host
+	return w
+}
+
+// read takes in one resource.
+func (w *world) read(o v3.Object) {
+	r := &reader{key: v3.KeyOf(o)}
+	switch o := o.(type) {
+	case *v3.Node:
+		node := newNode(o, r)
+		w.state.Nodes[node.Name] = node
+	case *v3.Tier:
+		w.tiers[o.Name] = o
+	case *v3.Profile:
+		w.profiles.named(o.Name).set(o)
+	case *v3.ServiceEndpoints:
+		w.readService(o, r)
+	default:
+		if p := newPolicy(o, r); p != nil {
+			w.policies = append(w.policies, p)
+		}
+		if p := newPeer(o, w.node, w.profiles, r); p != nil {
+			w.readPeer(p)
+		}
+	}
+	w.conditions = append(w.conditions, r.conditions...)
+}
+
+func (w *world) readPeer(p *peer) {
+	w.peers = append(w.peers, p)
+	if !p.isSet {
+		for _, address := range p.nets {
+			if owner := w.owners[address]; owner == nil || p.before(owner) {
+				w.owners[address] = p
+			}
+		}
+	}
+	if p.endpoint != nil {
+		if other := w.locals[p.endpoint.ID]; other == nil || p.before(other) {
+			w.locals[p.endpoint.ID] = p
+		}
+	}
+}
+
+func (w *world) owns(p *peer, address netip.Prefix) bool { return w.owners[address] == p }
+
+func (w *world) readService(o *v3.ServiceEndpoints, r *reader) {
+	name, slice := serviceOf(o)
+	if w.services[name] == nil {
+		w.services[name] = newService()
+	}
+	w.services[name].set(o.Name, o, slice, r)
+}
+
+func (w *world) tier(name string) tier { return tierNamed(name, w.tiers[name]) }
+
+// resolveEndpoint adds a local endpoint, and every policy and profile that has a say about it.
+func (w *world) resolveEndpoint(p *peer) {
+	var mine []*policy
+	for _, candidate := range w.policies {
+		if candidate.selects(p) {
+			mine = append(mine, candidate)
+			w.usePolicy(candidate)
+		}
+	}
+	for _, named := range p.profiles {
+		if named.decides() {
+			w.use(named.id(), func() *compiled { return compileProfile(named) })
+		}
+	}
+	ep := *p.endpoint
+	ep.Tiers = endpointTiers(mine, w.tier)
+	ep.Profiles = endpointProfiles(p.profiles)
+	w.state.Endpoints[ep.ID] = &ep
+}
+
+func (w *world) usePolicy(p *policy) {
+	w.use(p.id(), func() *compiled {
+		if w.tier(p.tier).missing {
+			w.conditions = append(w.conditions, missingTier(p))
+		}
+		return compilePolicy(p)
+	})
+}
+
+// use adds a policy and notes its sets, the first time it is met.
+func (w *world) use(id dataplane.PolicyID, compile func() *compiled) {
+	if w.state.Policies[id] != nil {
+		return
+	}
+	c := compile()
+	w.state.Policies[id] = c.policy
+	w.conditions = append(w.conditions, c.conditions...)
+	maps.Copy(w.sets, c.sets)
+}
+
+// resolveSet adds a set with all its members.
+func (w *world) resolveSet(spec *setSpec) {
+	set := newIPSet(spec)
+	w.state.IPSets[spec.id] = set
+	add := func(m dataplane.Member) { set.Members[m] = struct{}{} }
+
+	svc := w.services[spec.service]
+	spec.standing(svc, add)
+	if sel := spec.peers(svc); sel != nil {
+		for _, p := range w.peers {
+			if sel.Evaluate(p) {
+				spec.contribute(p, svc, w, add)
+			}
+		}
+	}
+}
