@@ -21,9 +21,12 @@ type Fake struct {
 	closed  bool
 }
 
-// NewFake is a Fake that holds nothing.
-func NewFake() *Fake {
-	return &Fake{held: NewState(), failing: map[any]error{}, failed: true}
+// NewFake is a Fake on a host that holds something already, left by another (nil: nothing).
+func NewFake(held *State) *Fake {
+	if held == nil {
+		held = NewState()
+	}
+	return &Fake{held: held.Copy(), failing: map[any]error{}, failed: true}
 }
 
 // FailEndpoint makes the endpoint fail from now on; a nil err makes it work again.
@@ -63,9 +66,9 @@ func (f *Fake) Held() *State {
 func (f *Fake) Apply(ctx context.Context, s *State, changes *Changes) (Result, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := cmpErr(ctx.Err(), f.down, f.closedErr()); err != nil {
+	if err := firstError(ctx.Err(), f.down, f.closedErr()); err != nil {
 		f.failed = true
-		return Result{}, err
+		return Result{}, fmt.Errorf("apply: %w", err)
 	}
 	if err := dangling(s); err != nil {
 		f.failed = true
@@ -102,7 +105,7 @@ func (f *Fake) closedErr() error {
 	return nil
 }
 
-func cmpErr(errs ...error) error {
+func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
 			return err
@@ -173,10 +176,8 @@ func (moved *Changes) within(changes *Changes) error {
 		}
 	}
 	for id, said := range changes.IPSets {
-		if moved.IPSets[id] == nil && said != nil && len(said.Added)+len(said.Removed) > 0 {
-			if _, ok := moved.IPSets[id]; !ok {
-				return fmt.Errorf("changes of ip set %s name members, but none moved", id)
-			}
+		if _, ok := moved.IPSets[id]; !ok && said != nil && len(said.Added)+len(said.Removed) > 0 {
+			return fmt.Errorf("changes of ip set %s name members, but none moved", id)
 		}
 	}
 	if moved.NAT && !changes.NAT || moved.Host && !changes.Host {
