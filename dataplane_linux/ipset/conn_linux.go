@@ -167,6 +167,9 @@ func (c *Conn) exchange(n int) ([]syscall.Errno, error) {
 			return nil, err
 		}
 	}
+	if errnos[0] == unix.EPERM {
+		return nil, fmt.Errorf("ipset: CAP_NET_ADMIN is needed: %w", unix.EPERM)
+	}
 	return errnos, nil
 }
 

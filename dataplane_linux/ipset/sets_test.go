@@ -193,78 +193,94 @@ func TestMembersOfTheOtherFamilyAreABug(t *testing.T) {
 	s.SetDesired("felid4-x", HashNet, IPv4, slices.Values(members("2001:db8::/32")))
 }
 
+// world is Sets over a Twin, and what was last said of each set.
+type world struct {
+	twin *Twin
+	sets *Sets
+	want map[string]map[string]bool
+}
+
+var (
+	someName    = rapid.SampledFrom([]string{"felid4-a", "felid4-b", "felid4-c"})
+	someMembers = rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "10.0.0.0/8", "192.0.2.1/32"}), 0, 4,
+		rapid.ID[string])
+)
+
+func (x *world) set(t *rapid.T) {
+	n, m := someName.Draw(t, "name"), someMembers.Draw(t, "members")
+	x.sets.SetDesired(n, HashNet, IPv4, slices.Values(members(m...)))
+	x.want[n] = map[string]bool{}
+	for _, p := range m {
+		x.want[n][p] = true
+	}
+}
+
+func (x *world) move(t *rapid.T) {
+	n, m, out := someName.Draw(t, "name"), someMembers.Draw(t, "members"), rapid.Bool().Draw(t, "out")
+	switch {
+	case x.want[n] == nil:
+		return
+	case out:
+		x.sets.RemoveMembers(n, slices.Values(members(m...)))
+	default:
+		x.sets.AddMembers(n, slices.Values(members(m...)))
+	}
+	for _, p := range m {
+		delete(x.want[n], p)
+		if !out {
+			x.want[n][p] = true
+		}
+	}
+}
+
+func (x *world) remove(t *rapid.T) {
+	n := someName.Draw(t, "name")
+	x.sets.Remove(n)
+	delete(x.want, n)
+}
+
+// foreign is another hand: a set is gone, or of another type, or was made with a lower limit.
+func (x *world) foreign(t *rapid.T) {
+	n := someName.Draw(t, "name")
+	defer x.sets.Forget()
+	if lower := x.twin.sets[n]; lower != nil && len(lower.members) > 0 && rapid.Bool().Draw(t, "lower limit") {
+		lower.header.MaxElem = uint32(len(lower.members))
+		return
+	}
+	delete(x.twin.sets, n)
+	if rapid.Bool().Draw(t, "other type") && x.twin.sets != nil {
+		x.twin.sets[n] = &twinSet{Header{Type: "hash:mac"}, map[element]struct{}{}}
+	}
+}
+
+func (x *world) apply(t *rapid.T) {
+	ctx := context.Background()
+	if res, err := x.sets.ApplyAdds(ctx); err != nil || len(res.Failed) > 0 {
+		t.Fatal(res, err)
+	}
+	if res, err := x.sets.ApplyRemoves(ctx); err != nil || len(res.Failed)+res.Unused > 0 {
+		t.Fatal(res, err)
+	}
+	if drifted, err := x.sets.Drifted(ctx); err != nil || drifted {
+		t.Fatal("drifted", err)
+	}
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(x.want)), x.twin.Names(), cmpopts.EquateEmpty()); diff != "" {
+		t.Fatalf("sets (-want +kernel):\n%s", diff)
+	}
+	for n, m := range x.want {
+		wantHalves(t, x.twin.Members(n), m)
+	}
+}
+
 // Whatever is said in whatever order, with whatever foreign hands between: the kernel holds it in the end.
 func TestSetsEqualDesired(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := &Twin{}
-		s := New(Config{Kernel: w})
-		want := map[string]map[string]bool{}
-		name := rapid.SampledFrom([]string{"felid4-a", "felid4-b", "felid4-c"})
-		some := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "10.0.0.0/8", "192.0.2.1/32"}), 0, 4,
-			rapid.ID[string])
+		x := &world{w, New(Config{Kernel: w}), map[string]map[string]bool{}}
 		t.Repeat(map[string]func(*rapid.T){
-			"set": func(t *rapid.T) {
-				n, m := name.Draw(t, "name"), some.Draw(t, "members")
-				s.SetDesired(n, HashNet, IPv4, slices.Values(members(m...)))
-				want[n] = map[string]bool{}
-				for _, p := range m {
-					want[n][p] = true
-				}
-			},
-			"move": func(t *rapid.T) {
-				n, m, out := name.Draw(t, "name"), some.Draw(t, "members"), rapid.Bool().Draw(t, "out")
-				if want[n] == nil {
-					return
-				}
-				if out {
-					s.RemoveMembers(n, slices.Values(members(m...)))
-				} else {
-					s.AddMembers(n, slices.Values(members(m...)))
-				}
-				for _, p := range m {
-					delete(want[n], p)
-					if !out {
-						want[n][p] = true
-					}
-				}
-			},
-			"remove": func(t *rapid.T) {
-				n := name.Draw(t, "name")
-				s.Remove(n)
-				delete(want, n)
-			},
-			"foreign": func(t *rapid.T) {
-				n := name.Draw(t, "name")
-				delete(w.sets, n)
-				if rapid.Bool().Draw(t, "other type") && w.sets != nil {
-					w.sets[n] = &twinSet{Header{Type: "hash:mac"}, map[element]struct{}{}}
-				}
-				s.Forget()
-			},
-			"grow": func(t *rapid.T) {
-				if x := w.sets[name.Draw(t, "name")]; x != nil && len(x.members) > 0 {
-					x.header.MaxElem = uint32(len(x.members))
-					s.Forget()
-				}
-			},
-			"apply": func(t *rapid.T) {
-				if res, err := s.ApplyAdds(context.Background()); err != nil || len(res.Failed) > 0 {
-					t.Fatal(res, err)
-				}
-				if res, err := s.ApplyRemoves(context.Background()); err != nil || len(res.Failed)+res.Unused > 0 {
-					t.Fatal(res, err)
-				}
-				if drifted, err := s.Drifted(context.Background()); err != nil || drifted {
-					t.Fatal("drifted", err)
-				}
-				if diff := cmp.Diff(slices.Sorted(maps.Keys(want)), w.Names(), cmpopts.EquateEmpty()); diff != "" {
-					t.Fatalf("sets (-want +kernel):\n%s", diff)
-				}
-				for n, m := range want {
-					wantHalves(t, w.Members(n), m)
-				}
-			},
+			"set": x.set, "move": x.move, "remove": x.remove, "foreign": x.foreign, "apply": x.apply,
 		})
+		x.apply(t)
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -183,6 +184,61 @@ func refuse(t *testing.T, d *Driver, table *Table, what string, rules []string) 
 	table.SetChain("felid-a", []string{"-p udp -j felid-b", "-j ACCEPT"})
 	apply(t, table)
 	wantKernel(t, d, table.Family(), "felid-a", "-p udp -j felid-b", "-j ACCEPT")
+}
+
+// One missing set costs one failed call, however many chains use it.
+func TestKernelSetThatManyChainsUse(t *testing.T) {
+	eachKernel(t, func(t *testing.T, d *Driver, f Family) {
+		calls := 0
+		d.cfg.Run = func(ctx context.Context, name string, args []string, stdin []byte, env []string) ([]byte, []byte, error) {
+			calls++
+			return Exec(ctx, name, args, stdin, env)
+		}
+		table := d.Table(f, "filter")
+		var users []string
+		for i := range 300 {
+			name := fmt.Sprintf("felid-user%03d", i)
+			users = append(users, name)
+			table.SetChain(name, []string{"-m set --match-set felid4-missing src -j ACCEPT"})
+		}
+		desireAny(table)
+		apply(t, table, users...)
+		wantKernel(t, d, f, "felid-user299", "-j DROP")
+		wantKernel(t, d, f, "felid-a", "-p udp -j felid-b", "-j ACCEPT")
+		if calls > 3 {
+			t.Errorf("%d calls", calls)
+		}
+		run(t, "ipset", "create", "felid4-missing", "hash:net", "family", map[Family]string{IPv4: "inet", IPv6: "inet6"}[f])
+		table.Retry()
+		if res := apply(t, table); res.Writes != 1 {
+			t.Errorf("%+v", res)
+		}
+		wantKernel(t, d, f, "felid-user299", "-m set --match-set felid4-missing src -j ACCEPT")
+	})
+}
+
+// While somebody else holds the lock nothing is written and nobody is blamed.
+func TestKernelLockIsBusy(t *testing.T) {
+	d := open(t, Legacy)
+	d.cfg.LockWait = time.Second
+	lock, err := os.Create(d.cfg.LockFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	table := d.Table(IPv4, "filter")
+	desireAny(table)
+	if res, err := table.Apply(context.Background()); err == nil || len(res.Failed) > 0 || !strings.Contains(err.Error(), "xtables lock") {
+		t.Errorf("%+v, %v", res, err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_UN); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, table)
+	wantKernel(t, d, IPv4, "felid-b", "-p tcp -j DROP")
 }
 
 // Chains of nat that are refused are empty: the program takes no drop there.

@@ -13,7 +13,12 @@ type Refusal struct {
 }
 
 // Error is what the program said, on one line.
-func (r *Refusal) Error() string { return r.Program + ": " + r.Text }
+func (r *Refusal) Error() string {
+	if strings.HasPrefix(r.Text, r.Program) {
+		return r.Text
+	}
+	return r.Program + ": " + r.Text
+}
 
 // missing is the IP set or chain that the program did not find; "" where it complains of something else. One call is enough, then, for all
 // chains that use it.
