@@ -26,7 +26,10 @@ func DecodeJSON(kind Kind, data []byte, strict bool) (Object, []FieldError) {
 	}
 	faults, err := kjson.UnmarshalStrict(data, o)
 	if err == nil && len(faults) == 0 {
-		return o, checkType(kind, o)
+		if errs := checkType(kind, o); errs != nil {
+			return nil, errs
+		}
+		return o, nil
 	}
 	return decodeSlowly(kind, data, faults, strict)
 }
@@ -59,6 +62,9 @@ func checkType(kind Kind, o Object) []FieldError {
 		errs = append(errs, FieldError{Field: "kind", Problem: fmt.Sprintf("is %q", meta.Kind), Valid: string(kind)})
 	}
 	*meta = metav1.TypeMeta{APIVersion: APIVersion, Kind: string(kind)}
+	if errs == nil {
+		return nil
+	}
 	return named(errs, KeyOf(o))
 }
 
@@ -83,9 +89,9 @@ func decodeSlowly(kind Kind, data []byte, faults []error, strict bool) (Object, 
 		r.fatal("", "can't be read: "+err.Error(), "")
 		return nil, named(r.errs, Key{Kind: kind})
 	}
-	errs := append(r.errs, checkType(kind, o)...)
-	errs = named(errs, KeyOf(o))
-	if strict || r.hopeless {
+	wrongType := checkType(kind, o)
+	errs := named(append(r.errs, wrongType...), KeyOf(o))
+	if strict || r.hopeless || wrongType != nil {
 		return nil, errs
 	}
 	r.mark(o)

@@ -62,7 +62,11 @@ func (r *repair) unmarshals(v any, t reflect.Type, path string) bool {
 		err = json.Unmarshal(data, reflect.New(t).Interface())
 	}
 	if err != nil {
-		r.misfit(path, fmt.Sprintf("%s does not fit", clip(data)), wanted(t))
+		valid := wanted(t)
+		if _, isBool := v.(bool); isBool && t.Kind() == reflect.String {
+			valid += " (quote it: unquoted y, yes, on, n, no, off are booleans in YAML)"
+		}
+		r.misfit(path, fmt.Sprintf("%s does not fit", clip(data)), valid)
 	}
 	return err == nil
 }
