@@ -43,6 +43,7 @@ const (
 	ReasonNoProfile = "no profile"     // no profile decided: Deny
 	ReasonSpoofed   = "spoofed source" // the source is not the endpoint's own: Deny
 	ReasonOwnNode   = "own node"       // from the endpoint's own node, which is always let in: Allow
+	ReasonNoIPv6    = "no IPv6"        // the host does not route IPv6: Deny
 	ReasonToHost    = "to host"        // policy allows, but the host takes nothing from its workloads: Deny
 )
 
@@ -96,6 +97,8 @@ func (w *walk) verdict(action dataplane.Action, by Decider) Verdict {
 func (w *walk) beforePolicy() string {
 	ep, f := w.endpoint, w.flow
 	switch {
+	case !w.state.Host.IPv6 && f.Dst.Is6():
+		return ReasonNoIPv6
 	case w.dir == dataplane.Egress && !slices.Contains(ep.Addresses, f.Src) && !inNets(ep.AllowedSources, f.Src):
 		return ReasonSpoofed
 	case w.dir == dataplane.Ingress && w.isOwnNode(f.Src) && w.state.Host.HostToWorkload == dataplane.HostToWorkloadAll:

@@ -24,6 +24,7 @@ type peer struct {
 	// isSet: it is a network set, which claims no address for itself.
 	isSet   bool
 	ports   []dataplane.NamedPort
+	pod     string
 	created int64 // seconds since 1970: of those that claim an address the newest owns it
 	// endpoint is what the State holds of it, but for tiers and profiles; nil for all but local workloads.
 	endpoint *dataplane.Endpoint
@@ -74,7 +75,7 @@ func newWorkload(o *v3.WorkloadEndpoint, node dataplane.NodeName, profiles profi
 	}
 	p := &peer{
 		key: v3.KeyOf(o), own: ownLabels(o.Labels, given), nets: fullLength(addrs), ports: ports,
-		created: o.CreationTimestamp.Unix(),
+		pod: o.Spec.Pod, created: o.CreationTimestamp.Unix(),
 	}
 	for _, name := range o.Spec.Profiles {
 		p.profiles = append(p.profiles, profiles.named(name))

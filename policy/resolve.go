@@ -2,7 +2,6 @@ package policy
 
 import (
 	"maps"
-	"net/netip"
 
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/dataplane"
@@ -38,7 +37,7 @@ type world struct {
 	node     dataplane.NodeName
 	peers    []*peer
 	locals   map[dataplane.EndpointID]*peer
-	owners   map[netip.Prefix]*peer // by address
+	claims   *claims
 	policies []*policy
 	profiles profileSet
 	tiers    map[string]*v3.Tier
@@ -52,7 +51,7 @@ type world struct {
 func newWorld(opts Options) *world {
 	w := &world{
 		node:   opts.Node,
-		locals: map[dataplane.EndpointID]*peer{}, owners: map[netip.Prefix]*peer{}, profiles: profileSet{},
+		locals: map[dataplane.EndpointID]*peer{}, claims: newClaims(), profiles: profileSet{},
 		tiers: map[string]*v3.Tier{}, services: map[serviceName]*service{},
 		state: dataplane.NewState(), sets: map[dataplane.IPSetID]*setSpec{},
 	}
@@ -71,6 +70,8 @@ func (w *world) read(o v3.Object) {
 		w.tiers[o.Name] = o
 	case *v3.Profile:
 		w.profiles.named(o.Name).set(o)
+	case *v3.IPAMBlock:
+		w.claims.setBlock(o.Name, o)
 	case *v3.ServiceEndpoints:
 		w.readService(o, r)
 	default:
@@ -86,21 +87,13 @@ func (w *world) read(o v3.Object) {
 
 func (w *world) readPeer(p *peer) {
 	w.peers = append(w.peers, p)
-	if !p.isSet {
-		for _, address := range p.nets {
-			if owner := w.owners[address]; owner == nil || p.before(owner) {
-				w.owners[address] = p
-			}
-		}
-	}
+	w.claims.add(p)
 	if p.endpoint != nil {
 		if other := w.locals[p.endpoint.ID]; other == nil || p.before(other) {
 			w.locals[p.endpoint.ID] = p
 		}
 	}
 }
-
-func (w *world) owns(p *peer, address netip.Prefix) bool { return w.owners[address] == p }
 
 func (w *world) readService(o *v3.ServiceEndpoints, r *reader) {
 	name, slice := serviceOf(o)
@@ -163,7 +156,7 @@ func (w *world) resolveSet(spec *setSpec) {
 	if sel := spec.peers(svc); sel != nil {
 		for _, p := range w.peers {
 			if sel.Evaluate(p) {
-				spec.contribute(p, svc, w, add)
+				spec.contribute(p, svc, w.claims, add)
 			}
 		}
 	}

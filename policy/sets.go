@@ -101,11 +101,6 @@ var everything = []netip.Prefix{
 	netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0),
 }
 
-// ownership says which endpoint owns an address.
-type ownership interface {
-	owns(p *peer, address netip.Prefix) bool
-}
-
 // peers is the selector of the peers that contribute to the set; nil where none do. svc is the set's service, or nil.
 func (s *setSpec) peers(svc *service) *selector.Selector {
 	if svc != nil && len(svc.slices) == 0 {
@@ -132,7 +127,7 @@ func (s *setSpec) standing(svc *service, add func(dataplane.Member)) {
 }
 
 // contribute calls add for each member that a peer whose labels match contributes; it may repeat one.
-func (s *setSpec) contribute(p *peer, svc *service, owners ownership, add func(dataplane.Member)) {
+func (s *setSpec) contribute(p *peer, svc *service, owners *claims, add func(dataplane.Member)) {
 	if p.isSet && (s.typ == dataplane.SetAddrPorts || svc != nil) {
 		return
 	}
