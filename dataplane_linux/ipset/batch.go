@@ -57,6 +57,19 @@ func (o *outcome) refuse(p piece, errno syscall.Errno) {
 	}
 }
 
+// cancels tells whether a command is not to be run, because what it builds on has failed: half a set must not take the place of a whole one.
+func (o *outcome) cancels(c Command) bool {
+	if c.Op != OpSwap {
+		return false
+	}
+	for i := range o.errs {
+		if o.commands[i].Set == c.Set {
+			return true
+		}
+	}
+	return false
+}
+
 // singly cuts a piece into pieces of one member each: the kernel stops at the first that it refuses.
 func (p piece) singly() []piece {
 	out := make([]piece, len(p.elements))

@@ -85,6 +85,11 @@ func (c *Conn) Do(ctx context.Context, commands []Command) (map[int]error, error
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		if o.cancels(commands[todo[0].command]) {
+			o.refuse(todo[0], unix.ECANCELED)
+			todo = todo[1:]
+			continue
+		}
 		n := c.encode(commands, todo)
 		errnos, err := c.exchange(n)
 		if err != nil {
@@ -125,14 +130,15 @@ func (c *Conn) each(o *outcome, p piece) error {
 	return nil
 }
 
-// encode fills the buffer with as many messages as go in one call; it returns their number.
+// encode fills the buffer with as many messages as go in one call; it returns their number. A swap goes first in a call, when the fate of all
+// before it is known.
 func (c *Conn) encode(commands []Command, todo []piece) int {
 	c.buf = c.buf[:0]
 	for i, p := range todo {
-		if i == maxPieces || len(c.buf) > maxBatch {
+		cmd := commands[p.command]
+		if i == maxPieces || len(c.buf) > maxBatch || i > 0 && cmd.Op == OpSwap {
 			return i
 		}
-		cmd := commands[p.command]
 		sequence := c.write.sequence + uint32(i)
 		if cmd.Op == OpAdd || cmd.Op == OpDelete {
 			c.buf = appendMembers(c.buf, cmd, p.elements, sequence)

@@ -9,7 +9,7 @@ import (
 // Kernel is the IP sets of one network namespace.
 type Kernel interface {
 	// Do runs the commands in order. The errors are those of the commands, by index; nil: none failed. A failed command does not keep the
-	// next from running. err says that nothing is known of any.
+	// next from running, but for a Swap of a set of which a command has failed: it fails with ECANCELED. err says that nothing is known of any.
 	Do(ctx context.Context, commands []Command) (errs map[int]error, err error)
 	// List reads all sets of ours: with members, or their headers only. It may run beside Do.
 	List(ctx context.Context, members bool) ([]Listed, error)

@@ -268,6 +268,31 @@ func TestKernelSetDestroyedUnderUs(t *testing.T) {
 	}
 }
 
+// The kernel stops at the first member of a message that it refuses: the others still go in, and the refused ones are known.
+func TestKernelRefusesSomeMembersOfAMessage(t *testing.T) {
+	c := dial(t)
+	run(t, "ipset", "create", "felid4-small", "hash:net", "maxelem", "4")
+	s := New(Config{Kernel: c})
+	s.SetDesired("felid4-small", HashNet, IPv4, slices.Values(manyHosts(2)))
+	mustAdd(t, s)
+	s.sets["felid4-small"].header.MaxElem = 100 // as if somebody had made the set smaller since
+	s.AddMembers("felid4-small", slices.Values(manyHosts(10)))
+	s.RemoveMembers("felid4-small", slices.Values(manyHosts(1)))
+	res := mustAdd(t, s, "felid4-small")
+	if text := res.Failed["felid4-small"].Error(); !strings.Contains(text, "the set is full") {
+		t.Errorf("error %q", text)
+	}
+	// Two went in at first, and one more when another had gone.
+	if in, pending := len(kernelMembers(t, "felid4-small")), s.sets["felid4-small"].members.PendingUpdates(); in != 4 || pending != 5 {
+		t.Errorf("%d members in the kernel, %d pending; want 4 and 5", in, pending)
+	}
+	s.Forget()
+	mustAdd(t, s)
+	if in := len(kernelMembers(t, "felid4-small")); in != 9 {
+		t.Errorf("%d members, want 9", in)
+	}
+}
+
 func TestKernelManyMembers(t *testing.T) {
 	c := dial(t)
 	s := New(Config{Kernel: c})

@@ -118,6 +118,59 @@ func TestOneMemberRefused(t *testing.T) {
 	}
 }
 
+func TestSwapThatFailsLeavesNothingBehind(t *testing.T) {
+	w := &Twin{}
+	s := New(Config{Kernel: w})
+	s.SetDesired("felid4-x", HashNet, IPv4, slices.Values(members("10.0.0.0/8")))
+	mustAdd(t, s)
+	w.sets["felid4-x"].header.MaxElem = 1
+	s.Forget()
+	s.AddMembers("felid4-x", slices.Values(members("11.0.0.0/8")))
+	w.Refuse = func(c Command) syscall.Errno {
+		if c.Op == OpSwap || c.Op == OpDestroy {
+			return syscall.ENOMEM
+		}
+		return 0
+	}
+	mustAdd(t, s, "felid4-x")
+	wantSet(t, w, "felid4-x", "10.0.0.0/8")
+	w.Refuse = nil
+	if res := mustRemove(t, s); res.Writes != 1 {
+		t.Errorf("%+v", res)
+	}
+	if diff := cmp.Diff([]string{"felid4-x"}, w.Names()); diff != "" {
+		t.Errorf("sets (-want +kernel):\n%s", diff)
+	}
+	mustAdd(t, s)
+	wantSet(t, w, "felid4-x", "10.0.0.0/8", "11.0.0.0/8")
+}
+
+// A new set that could not be filled does not take the place of the old one.
+func TestHalfASetIsNotSwappedIn(t *testing.T) {
+	w := &Twin{}
+	s := New(Config{Kernel: w})
+	s.SetDesired("felid4-x", HashNet, IPv4, slices.Values(members("10.0.0.0/8")))
+	mustAdd(t, s)
+	w.sets["felid4-x"].header.MaxElem = 1
+	s.Forget()
+	s.AddMembers("felid4-x", slices.Values(members("11.0.0.0/8")))
+	w.Refuse = func(c Command) syscall.Errno {
+		if c.Op == OpAdd && c.Set != "felid4-x" {
+			return syscall.ENOMEM
+		}
+		return 0
+	}
+	mustAdd(t, s, "felid4-x")
+	wantSet(t, w, "felid4-x", "10.0.0.0/8")
+	w.Refuse = nil
+	mustAdd(t, s)
+	wantSet(t, w, "felid4-x", "10.0.0.0/8", "11.0.0.0/8")
+	mustRemove(t, s)
+	if diff := cmp.Diff([]string{"felid4-x"}, w.Names()); diff != "" {
+		t.Errorf("sets (-want +kernel):\n%s", diff)
+	}
+}
+
 func TestRemovalIsBoundedAndForgives(t *testing.T) {
 	w := &Twin{InUse: map[string]bool{"felid4-0": true}}
 	s := New(Config{Kernel: w, MaxDestroys: 2})

@@ -33,6 +33,10 @@ func (w *Twin) Do(_ context.Context, commands []Command) (map[int]error, error) 
 	o := &outcome{commands: commands}
 	for i, c := range commands {
 		w.Commands++
+		if o.cancels(c) {
+			o.refuse(piece{command: i}, syscall.ECANCELED)
+			continue
+		}
 		if w.Refuse != nil {
 			if errno := w.Refuse(c); errno != 0 {
 				o.refuse(piece{i, c.elements}, errno)

@@ -231,6 +231,36 @@ func TestReadBackIsDiscardedAfterAWrite(t *testing.T) {
 	}
 }
 
+// A foreign write just before or after our own is not taken for ours.
+func TestForeignWriteBesideOurOwnIsSeen(t *testing.T) {
+	w := &Twin{}
+	cfg := Config{Variant: NFT, Sign: w.Sign}
+	foreign := false
+	cfg.Run = func(ctx context.Context, name string, args []string, stdin []byte, env []string) ([]byte, []byte, error) {
+		if foreign && strings.HasSuffix(name, "-restore") {
+			w.Insert(IPv4, "filter", "FORWARD", "-j ACCEPT")
+		}
+		return w.Run(ctx, name, args, stdin, env)
+	}
+	d, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, nat := d.Table(IPv4, "filter"), d.Table(IPv4, "nat")
+	desire(table)
+	apply(t, table)
+	apply(t, nat)
+	if drifted, err := d.Drifted(); err != nil || len(drifted) > 0 {
+		t.Fatalf("after our own writes: %v, %v", drifted, err)
+	}
+	foreign = true
+	table.SetChain("felid-b", nil)
+	apply(t, table)
+	if drifted, err := d.Drifted(); err != nil || len(drifted) != 2 {
+		t.Errorf("after a foreign write: %v, %v", drifted, err)
+	}
+}
+
 // Somebody removes a hook after it was read: -D fails, the table is read again, and it comes right in the same Apply.
 func TestStaleKnowledge(t *testing.T) {
 	w := &Twin{}
