@@ -13,6 +13,8 @@ import (
 )
 
 // Document is one object of a file, not decoded: a caller looks at APIVersion and Kind and decides who decodes it.
+//
+// +kubebuilder:object:generate=false
 type Document struct {
 	APIVersion, Kind, Namespace, Name string
 
@@ -73,6 +75,8 @@ func joinFields(item, field string) string {
 }
 
 // yamlPart is one document of a file.
+//
+// +kubebuilder:object:generate=false
 type yamlPart struct {
 	text   []byte
 	offset int // lines before it

@@ -6,6 +6,8 @@ import (
 )
 
 // FieldError is one thing that is wrong with one field of an object, or worth a warning.
+//
+// +kubebuilder:object:generate=false
 type FieldError struct {
 	Object  string // as Key.String
 	Field   string // "spec.ingress[0].source.nets[1]"; "" for the object as a whole

@@ -11,22 +11,24 @@ import (
 // Protocol is a protocol by name or number, as written: "TCP", "tcp", 6. The zero value is none. What can't be read is kept as its
 // text in Name, so that it can be judged where it stands; Problem tells.
 // +kubebuilder:validation:XIntOrString
-// +kubebuilder:pruning:PreserveUnknownFields
+// +kubebuilder:validation:Type=""
 type Protocol struct {
 	// Name as written, "" where a number was.
-	Name string
+	Name string `json:"-"`
 	// Number where one was written, else 0.
-	Number uint8
+	Number uint8 `json:"-"`
 }
 
 // Port is a number, a range "a:b", or the name of a port. What can't be read is kept as its text in Name, so that it can be judged
 // where it stands; Problem tells.
 // +kubebuilder:validation:XIntOrString
+// +kubebuilder:validation:Type=""
 type Port struct {
 	// Name of a port of the endpoint; then Min and Max are 0.
-	Name string
+	Name string `json:"-"`
 	// Min and Max are inclusive, equal for a single number.
-	Min, Max uint16
+	Min uint16 `json:"-"`
+	Max uint16 `json:"-"`
 }
 
 // protocolNumbers are the names that the API knows (IANA protocol numbers).

@@ -8,10 +8,10 @@ import (
 
 // Unenforced is an object of a kind that is known by name alone: it is stored and listed as written, and has no effect.
 type Unenforced struct {
-	metav1.TypeMeta
-	metav1.ObjectMeta
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
 	// Content are the top-level fields other than apiVersion, kind and metadata, as written.
-	Content map[string]json.RawMessage
+	Content map[string]json.RawMessage `json:"-"`
 }
 
 // GetKind is the kind as written.

@@ -9,6 +9,8 @@ import (
 )
 
 // Option changes how Validate judges.
+//
+// +kubebuilder:object:generate=false
 type Option func(*validator)
 
 // WithSelectors gives the judge of selectors, which is not part of this package. Without one, only their length and the places where

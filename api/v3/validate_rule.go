@@ -7,6 +7,8 @@ import (
 )
 
 // RuleContext says where a rule stands.
+//
+// +kubebuilder:object:generate=false
 type RuleContext struct {
 	Object    Key
 	Direction PolicyType
