@@ -1,0 +1,162 @@
+package windows
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/dataplane/flatten"
+	"github.com/felid-net/felid/dataplane_windows/hns"
+)
+
+// maxItems is how many addresses or ports one ACL lists; what has more is split. Microsoft advises "a few thousand".
+const maxItems = 4000
+
+// writer writes rules as ACLs of one direction with rising priorities.
+type writer struct {
+	dir        dataplane.Direction
+	families   []uint8
+	next, last int
+	full       bool // a rule found no priority left
+	acls       []hns.ACL
+	count      map[string]int // ACLs by name of rule, to number them
+}
+
+func newWriter(dir dataplane.Direction, families []uint8, first, last int) *writer {
+	return &writer{dir: dir, families: families, next: first, last: last, count: map[string]int{}}
+}
+
+// add writes a rule as ACLs: one for each family of which it names addresses, and for each part of lists that are too long. A rule
+// without addresses in any family of the writer's leaves nothing.
+func (w *writer) add(rule flatten.Rule) {
+	acl := hns.ACL{Action: hns.Block, Direction: hns.Out, RuleType: hns.Switch, Protocols: protocolText(rule.Protocols)}
+	if rule.Action == dataplane.Allow {
+		acl.Action = hns.Allow
+	}
+	name := w.name(rule.From)
+	local, remote, localPorts, remotePorts := rule.Src, rule.Dst, rule.SrcPorts, rule.DstPorts
+	if w.dir == dataplane.Ingress {
+		acl.Direction = hns.In
+		local, remote, localPorts, remotePorts = rule.Dst, rule.Src, rule.DstPorts, rule.SrcPorts
+	}
+	for _, addrs := range w.addresses(local, remote) {
+		acl.LocalAddresses, acl.RemoteAddresses = addrs[0], addrs[1]
+		for _, acl.LocalPorts = range portTexts(localPorts) {
+			for _, acl.RemotePorts = range portTexts(remotePorts) {
+				w.write(acl, name)
+			}
+		}
+	}
+}
+
+// write gives the ACL its priority and an ID that no other has.
+func (w *writer) write(acl hns.ACL, name string) {
+	if w.next > w.last {
+		w.full = true
+		return
+	}
+	acl.Priority = uint16(w.next)
+	w.next++
+	acl.ID = name
+	if n := w.count[name]; n > 0 {
+		acl.ID += "." + strconv.Itoa(n)
+	}
+	w.count[name]++
+	w.acls = append(w.acls, acl)
+}
+
+// name is "felid/NetworkPolicy/shop/allow-web/in/0", or without a policy "felid/end-of-tier/default/in".
+func (w *writer) name(from flatten.Origin) string {
+	parts := []string{"felid", from.Tier}
+	if from.Policy.Kind != "" {
+		parts = []string{"felid", from.Policy.Kind, from.Policy.Namespace, from.Policy.Name}
+	}
+	parts = append(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), directionText(w.dir))
+	if from.Policy.Kind != "" {
+		parts = append(parts, strconv.Itoa(from.Index))
+	}
+	return strings.Join(parts, "/")
+}
+
+func directionText(dir dataplane.Direction) string {
+	if dir == dataplane.Ingress {
+		return "in"
+	}
+	return "out"
+}
+
+// addresses are the pairs of lists, local and remote, that make up a rule: "" is any address, of every family.
+func (w *writer) addresses(local, remote flatten.Addrs) [][2]string {
+	if local.All() && remote.All() {
+		return [][2]string{{}}
+	}
+	var out [][2]string
+	for _, family := range w.families {
+		for _, l := range addressTexts(local, family) {
+			for _, r := range addressTexts(remote, family) {
+				out = append(out, [2]string{l, r})
+			}
+		}
+	}
+	return out
+}
+
+// addressTexts are the lists of one family: none for no address, one empty one for all addresses of all families.
+func addressTexts(a flatten.Addrs, family uint8) []string {
+	if a.All() {
+		return []string{""}
+	}
+	var out []string
+	for part := range slices.Chunk(a.Prefixes(family), maxItems) {
+		out = append(out, joined(part, appendPrefix))
+	}
+	return out
+}
+
+// appendPrefix writes a whole address without its length, which old versions of HNS do not take.
+func appendPrefix(b []byte, p netip.Prefix) []byte {
+	if p.IsSingleIP() {
+		return p.Addr().AppendTo(b)
+	}
+	return p.AppendTo(b)
+}
+
+func portTexts(p flatten.Ports) []string {
+	if p.All() {
+		return []string{""}
+	}
+	var out []string
+	for part := range slices.Chunk(p.Ranges(), maxItems) {
+		out = append(out, joined(part, appendRange))
+	}
+	return out
+}
+
+// appendRange writes port 0 as a range, as a lone 0 has stood for any port in older forms of ACLs.
+func appendRange(b []byte, r dataplane.PortRange) []byte {
+	b = strconv.AppendUint(b, uint64(r.Min), 10)
+	if r.Min == r.Max && r.Min != 0 {
+		return b
+	}
+	return strconv.AppendUint(append(b, '-'), uint64(r.Max), 10)
+}
+
+func protocolText(p flatten.Protocols) string {
+	if p.All() {
+		return ""
+	}
+	return joined(p.Numbers(), func(b []byte, n uint8) []byte { return strconv.AppendUint(b, uint64(n), 10) })
+}
+
+func joined[T any](items []T, appendTo func([]byte, T) []byte) string {
+	var b []byte
+	for i, item := range items {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendTo(b, item)
+	}
+	return string(b)
+}

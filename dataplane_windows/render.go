@@ -1,0 +1,168 @@
+package windows
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/dataplane/flatten"
+	"github.com/felid-net/felid/dataplane_windows/hns"
+)
+
+const (
+	// maxRules is how many rules a direction of an endpoint may have once its tiers are one list.
+	maxRules = 8192
+	// Priorities below firstPriority are left to others (a cloud's own blocks). The rules that come before policy start there,
+	// those of policy at policyPriority. lastPriority is below the 65500 of the CNI plugins' defaults.
+	firstPriority  = 900
+	policyPriority = 1000
+	lastPriority   = 65000
+)
+
+// Render is the list of ACLs of one endpoint, for both directions, and what could not be expressed as it was written. For an
+// endpoint that is not in the State, both are nil.
+func Render(s *dataplane.State, id dataplane.EndpointID) ([]hns.ACL, []dataplane.Unsupported) {
+	ep := s.Endpoints[id]
+	if ep == nil {
+		return nil, nil
+	}
+	if strings.HasPrefix(string(id), "hostendpoint/") {
+		return nil, []dataplane.Unsupported{{Reason: "host endpoints are not enforced on Windows: " + string(id)}}
+	}
+	r := newRenderer(s, ep)
+	acls := []hns.ACL{
+		{ID: "felid/host/in", Action: hns.Allow, Direction: hns.In, RuleType: hns.Host},
+		{ID: "felid/host/out", Action: hns.Allow, Direction: hns.Out, RuleType: hns.Host},
+	}
+	for _, dir := range []dataplane.Direction{dataplane.Ingress, dataplane.Egress} {
+		acls = append(acls, r.direction(dir)...)
+	}
+	return acls, r.unsupported
+}
+
+// renderer is for one endpoint.
+type renderer struct {
+	state *dataplane.State
+	ep    *dataplane.Endpoint
+	sets  *flatten.Sets
+	// own is where the endpoint may send from.
+	own flatten.Addrs
+	// families that the endpoint uses, and those of which it must be told that they are blocked.
+	families, blocked []uint8
+	unsupported       []dataplane.Unsupported
+}
+
+func newRenderer(s *dataplane.State, ep *dataplane.Endpoint) *renderer {
+	r := &renderer{state: s, ep: ep, sets: flatten.NewSets(s.IPSets)}
+	prefixes := append([]netip.Prefix(nil), ep.AllowedSources...)
+	has := map[uint8]bool{}
+	for _, a := range ep.Addresses {
+		prefixes = append(prefixes, netip.PrefixFrom(a, a.BitLen()))
+		has[familyOf(a)] = true
+	}
+	r.own = flatten.AddrsOf(prefixes...)
+	for _, family := range []uint8{4, 6} {
+		routed := family == 4 || s.Host.IPv6
+		switch {
+		case routed && has[family]:
+			r.families = append(r.families, family)
+		case routed || has[family]: // elsewhere HNS may not even know the family
+			r.blocked = append(r.blocked, family)
+		}
+	}
+	return r
+}
+
+func familyOf(a netip.Addr) uint8 {
+	if a.Is4() {
+		return 4
+	}
+	return 6
+}
+
+// direction are the ACLs of one direction, with priorities.
+func (r *renderer) direction(dir dataplane.Direction) []hns.ACL {
+	before := newWriter(dir, slices.Concat(r.families, r.blocked), firstPriority, policyPriority-1)
+	for _, rule := range r.beforePolicy(dir) {
+		before.add(rule)
+	}
+	rules, denied := flatten.Tiers(r.tiers(dir), maxRules)
+	for _, from := range denied {
+		r.report(dir, from, "its tiers would make too many rules without Pass: what it matches is denied")
+	}
+	policy := newWriter(dir, r.families, policyPriority, lastPriority)
+	for _, rule := range rules {
+		policy.add(rule)
+	}
+	if before.full || policy.full {
+		r.report(dir, flatten.Origin{}, "there are more rules than HNS has priorities: everything is denied")
+		closed := newWriter(dir, nil, policyPriority, policyPriority)
+		closed.add(flatten.Rule{Action: dataplane.Deny, From: flatten.Origin{Tier: "too-many-rules"}})
+		return closed.acls
+	}
+	return append(before.acls, policy.acls...)
+}
+
+func (r *renderer) report(dir dataplane.Direction, from flatten.Origin, reason string) {
+	r.unsupported = append(r.unsupported, dataplane.Unsupported{Policy: from.Policy, Direction: dir, Rule: from.Index, Reason: reason})
+}
+
+// linkAddrs are those by which IPv6 neighbours find one another (RFC 4861); HNS can't tell neighbour discovery from other ICMPv6.
+var linkAddrs = flatten.AddrsOf(netip.MustParsePrefix("::/128"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("ff02::/16"))
+
+// beforePolicy are the rules that no policy can overrule.
+func (r *renderer) beforePolicy(dir dataplane.Direction) []flatten.Rule {
+	var rules []flatten.Rule
+	add := func(name string, action dataplane.Action, remote, local flatten.Addrs, protocols flatten.Protocols) {
+		m := flatten.Match{Protocols: protocols, Src: local, Dst: remote}
+		if dir == dataplane.Ingress {
+			m.Src, m.Dst = remote, local
+		}
+		if !m.Empty() {
+			rules = append(rules, flatten.Rule{Match: m, Action: action, From: flatten.Origin{Tier: name}})
+		}
+	}
+	for _, family := range r.blocked {
+		add(nameNoFamily, dataplane.Deny, flatten.Family(family), flatten.Addrs{}, flatten.Protocols{})
+	}
+	if slices.Contains(r.families, 6) {
+		local := flatten.Addrs{}.Minus(linkAddrs).Minus(r.own)
+		add(nameNeighbours, dataplane.Allow, linkAddrs, flatten.Addrs{}.Minus(local), flatten.ProtocolsOf(dataplane.ProtoICMPv6))
+	}
+	node := r.nodeAddrs()
+	if dir == dataplane.Ingress {
+		if r.state.Host.HostToWorkload == dataplane.HostToWorkloadAll {
+			add(nameOwnNode, dataplane.Allow, node, flatten.Addrs{}, flatten.Protocols{})
+		}
+		return rules
+	}
+	add(nameSpoofed, dataplane.Deny, flatten.Addrs{}, r.addrsOfFamilies().Minus(r.own), flatten.Protocols{})
+	if to := r.state.Host.WorkloadToHost; to != dataplane.Allow && to != dataplane.Pass {
+		add(nameToHost, dataplane.Deny, node, flatten.Addrs{}, flatten.Protocols{})
+	}
+	return rules
+}
+
+func (r *renderer) addrsOfFamilies() flatten.Addrs {
+	rest := flatten.Addrs{}
+	for _, family := range r.families {
+		rest = rest.Minus(flatten.Family(family))
+	}
+	return flatten.Addrs{}.Minus(rest)
+}
+
+// nodeAddrs are those of the endpoint's own node, in the endpoint's families.
+func (r *renderer) nodeAddrs() flatten.Addrs {
+	name := r.state.Host.Node
+	if name == "" {
+		name = r.ep.Node
+	}
+	var prefixes []netip.Prefix
+	if n := r.state.Nodes[name]; n != nil {
+		for _, a := range n.Addresses {
+			prefixes = append(prefixes, netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+	return flatten.AddrsOf(prefixes...).Intersect(r.addrsOfFamilies())
+}
