@@ -16,8 +16,8 @@ import (
 // Strict (people's input): an unknown field, a field given twice or a value of the wrong type is an error; all of them are returned,
 // and no object if there is one.
 //
-// Not strict (agents): the object comes back wherever it can be judged. Fields that are unknown are ignored and named in warnings;
-// those of a rule are named in Rule.Unknown too. A rule with a value of the wrong type says so in Rule.Invalid. An element of a list
+// Not strict (agents): the object comes back wherever it can be judged, beside errors that name what was left out. Fields that are
+// unknown are ignored; those of a rule are named in Rule.Unknown too. A rule with a value of the wrong type says so in Rule.Invalid. An element of a list
 // of texts that is none is kept as its JSON text. Only an object without such parts that can't be read is nil, with the reasons.
 func DecodeJSON(kind Kind, data []byte, strict bool) (Object, []FieldError) {
 	o, ok := newObject(kind)
