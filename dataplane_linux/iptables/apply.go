@@ -140,7 +140,7 @@ func (t *Table) refuse(name string, why error) error {
 	}
 	t.refused[name] = why
 	if t.chains[name] != nil {
-		t.sums.SetDesired(name, sumOf(name, t.dropBody()))
+		t.sums.SetDesired(name, t.drop(name).sum)
 	}
 	return nil
 }
@@ -155,13 +155,17 @@ func (t *Table) dropBody() string {
 
 // text of a chain as it goes to the kernel.
 func (t *Table) chainText(name string) chainText {
-	c := t.chains[name]
-	body, rules := c.body, c.sum.Rules
 	if t.refused[name] != nil {
-		body = t.dropBody()
-		rules = sumOf(name, body).Rules
+		return t.drop(name)
 	}
-	return chainText{name, body, rules}
+	c := t.chains[name]
+	return chainText{name, c.body, c.sum}
+}
+
+// drop is what stands in for a chain.
+func (t *Table) drop(name string) chainText {
+	body := t.dropBody()
+	return chainText{name, body, sumOf(name, body)}
 }
 
 // plan is all that differs.
@@ -213,7 +217,7 @@ func (t *Table) write(ctx context.Context, p *plan, res *Result) (*Refusal, erro
 // wrote takes a written plan as what the kernel holds.
 func (t *Table) wrote(p *plan) {
 	for _, c := range p.write {
-		t.sums.SetActual(c.name, sumOf(c.name, c.body))
+		t.sums.SetActual(c.name, c.sum)
 	}
 	for _, name := range p.removes {
 		t.sums.RemoveActual(name)

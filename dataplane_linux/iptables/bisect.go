@@ -10,8 +10,7 @@ func (t *Table) bisect(ctx context.Context, p *plan, refusal *Refusal, res *Resu
 	placeholders := &plan{table: p.table}
 	for _, c := range p.write {
 		if _, there := t.sums.Actual(c.name); !there {
-			body := t.dropBody()
-			placeholders.write = append(placeholders.write, chainText{c.name, body, sumOf(c.name, body).Rules})
+			placeholders.write = append(placeholders.write, t.drop(c.name))
 		}
 	}
 	if refused, err := t.write(ctx, placeholders, res); err != nil {

@@ -17,7 +17,7 @@ type plan struct {
 // chainText is a chain to be emptied and filled. Its body holds rules, each ended by a newline.
 type chainText struct {
 	name, body string
-	rules      int
+	sum        Sum // of body
 }
 
 // hookText is what changes in one of the kernel's own chains: old rules go, and the body is put first.
@@ -71,7 +71,7 @@ func (p *plan) text() ([]byte, []part) {
 	for _, c := range p.write {
 		mark(partChain, c.name)
 		b = appendRules(b, "-A ", c.name, c.body, 0)
-		line += c.rules
+		line += c.sum.Rules
 	}
 	for _, h := range p.hooks {
 		mark(partHookOld, h.chain)
@@ -94,7 +94,7 @@ func (p *plan) text() ([]byte, []part) {
 func (p *plan) size() int {
 	n := len("*\nCOMMIT\n") + len(p.table)
 	for _, c := range p.write {
-		n += len(": - [0:0]\n") + len(c.name) + len(c.body) + c.rules*(ruleOverhead+len(c.name))
+		n += len(": - [0:0]\n") + len(c.name) + len(c.body) + c.sum.Rules*(ruleOverhead+len(c.name))
 	}
 	for _, h := range p.hooks {
 		for _, rule := range h.old {
