@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/utils"
@@ -106,6 +107,9 @@ func (r *Request) Validate() *Error {
 	}
 	if err := utils.ValidateInterfaceName(r.IfName); err != nil {
 		return err
+	}
+	if strings.ContainsFunc(r.IfName, unicode.IsControl) {
+		return types.NewError(types.ErrInvalidEnvironmentVariables, fmt.Sprintf("CNI_IFNAME: %q has control characters", r.IfName), "")
 	}
 	if r.Netns == "" && r.Verb != Del {
 		return types.NewError(types.ErrInvalidEnvironmentVariables, "CNI_NETNS is missing", "")

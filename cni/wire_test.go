@@ -70,6 +70,7 @@ func TestValidate(t *testing.T) {
 		{"container with a slash", change(func(r *Request) { r.ContainerID = "a/b" }), 4},
 		{"no interface", change(func(r *Request) { r.IfName = "" }), 4},
 		{"long interface", change(func(r *Request) { r.IfName = "abcdefghijklmnop" }), 4},
+		{"interface with a zero", change(func(r *Request) { r.IfName = "a\x00b" }), 4},
 		{"ADD without netns", change(func(r *Request) { r.Netns = "" }), 4},
 		{"CHECK without netns", change(func(r *Request) { r.Verb, r.Netns = Check, "" }), 4},
 	}

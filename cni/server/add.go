@@ -50,12 +50,27 @@ func (s *Server) again(ctx context.Context, c *call) (*entry, error) {
 		return nil, nil
 	}
 	if e.done && e.attachment == c.attachment && s.sandbox.check(s.plan(c, e, addresses(e.record))) == nil {
-		return e, s.o.Loop.Add(ctx, e.record)
+		rec, err := s.stored(ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		if rec != nil {
+			return e, s.enforce(ctx, rec)
+		}
 	}
 	if err := s.detach(ctx, e); err != nil {
 		return nil, fmt.Errorf("taking away the %s that was there before: %w", e.attachment, err)
 	}
 	return nil, nil
+}
+
+// enforce gives an endpoint to the loop and waits. Where the endpoint is not new, rec must come from the datastore just now: the pod's labels may have
+// changed since ADD.
+func (s *Server) enforce(ctx context.Context, rec *v3.WorkloadEndpoint) error {
+	if err := s.o.Loop.Add(ctx, rec); err != nil {
+		return fmt.Errorf("policy is not in force: %w", err)
+	}
+	return nil
 }
 
 // connect does what ADD is for, and undoes it if it fails.
@@ -96,6 +111,8 @@ func (s *Server) view(ctx context.Context, c *call) (*v3.WorkloadEndpoint, error
 		return nil, fmt.Errorf("reading pod %s/%s: %w", c.pod.Namespace, c.pod.Name, err)
 	case c.pod.UID != "" && view.UID != "" && view.Spec.ContainerID == "" && string(view.UID) != c.pod.UID:
 		return nil, fmt.Errorf("pod %s/%s is known with UID %s, not %s: another pod of that name came or went", c.pod.Namespace, c.pod.Name, view.UID, c.pod.UID)
+	case view.Spec.ContainerID != "" && view.Spec.ServiceAccountName == "":
+		return nil, nil // the record of another interface, with no Pod behind it: every Pod has a service account
 	}
 	return view, nil
 }
@@ -118,12 +135,7 @@ func (s *Server) attach(ctx context.Context, c *call, e *entry, view *v3.Workloa
 	}
 	e.record = newRecord(e, s.o.Node, view, c.config.Labels, addrs, mac)
 	both, ctx := errgroup.WithContext(ctx)
-	both.Go(func() error {
-		if err := s.o.Loop.Add(ctx, e.record); err != nil {
-			return fmt.Errorf("policy is not in force: %w", err)
-		}
-		return nil
-	})
+	both.Go(func() error { return s.enforce(ctx, e.record) })
 	both.Go(func() error { return s.write(ctx, e.record) })
 	return both.Wait()
 }

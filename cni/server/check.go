@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/containernetworking/cni/pkg/types"
+
+	v3 "github.com/felid-net/felid/api/v3"
 )
 
 // errCheck is felid's own code for a CHECK that found something wrong: the specification leaves 100 and above to plugins.
@@ -25,7 +27,8 @@ func (s *Server) check(ctx context.Context, c *call) error {
 		return failed("%s is not connected", c.attachment)
 	}
 	addrs := addresses(e.record)
-	if err := s.checkStored(ctx, e, addrs); err != nil {
+	rec, err := s.checkStored(ctx, e, addrs)
+	if err != nil {
 		return err
 	}
 	if err := checkPrevResult(c, addrs); err != nil {
@@ -34,34 +37,31 @@ func (s *Server) check(ctx context.Context, c *call) error {
 	if err := s.sandbox.check(s.plan(c, e, addrs)); err != nil {
 		return failed("%v", err)
 	}
-	if err := s.o.Loop.Add(ctx, e.record); err != nil {
-		return fmt.Errorf("policy is not in force: %w", err)
-	}
-	return nil
+	return s.enforce(ctx, rec)
 }
 
-// checkStored looks for the record and for the addresses' allocation.
-func (s *Server) checkStored(ctx context.Context, e *entry, addrs []netip.Addr) error {
+// checkStored returns the record as it is stored, if that and the addresses' allocation are right.
+func (s *Server) checkStored(ctx context.Context, e *entry, addrs []netip.Addr) (*v3.WorkloadEndpoint, error) {
 	rec, err := s.stored(ctx, e)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if rec == nil {
-		return failed("%s is not the record of %s", e.key, e.attachment)
+		return nil, failed("%s is not the record of %s", e.key, e.attachment)
 	}
 	if !slices.Equal(addresses(rec), addrs) || rec.Spec.InterfaceName != e.host {
-		return failed("%s has %v on %s; want %v on %s", e.key, rec.Spec.IPNetworks, rec.Spec.InterfaceName, addrs, e.host)
+		return nil, failed("%s has %v on %s; want %v on %s", e.key, rec.Spec.IPNetworks, rec.Spec.InterfaceName, addrs, e.host)
 	}
 	held, err := s.o.IPAM.ByHandle(ctx, e.handle())
 	if err != nil {
-		return fmt.Errorf("reading the addresses of %s: %w", e.attachment, err)
+		return nil, fmt.Errorf("reading the addresses of %s: %w", e.attachment, err)
 	}
 	for _, addr := range addrs {
 		if !slices.Contains(held, addr) {
-			return failed("%s is not assigned to %s", addr, e.attachment)
+			return nil, failed("%s is not assigned to %s", addr, e.attachment)
 		}
 	}
-	return nil
+	return rec, nil
 }
 
 // checkPrevResult compares what the runtime believes with what is: each of the endpoint's addresses must be in the result. A

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -82,6 +83,9 @@ func newTwin(t testing.TB) *twin {
 	w.start(t)
 	t.Cleanup(func() {
 		w.kill(t)
+		if strings.Contains(w.log.String(), "DATA RACE") {
+			t.Error("the agent has a data race")
+		}
 		if t.Failed() {
 			t.Logf("agent:\n%s", w.log)
 		}
@@ -140,11 +144,16 @@ func (w *twin) Socket() string         { return filepath.Join(w.dir, "cni.sock")
 func (w *twin) Node() string           { return node }
 func (w *twin) Store() datastore.Store { return w.store }
 
-func (w *twin) Hold(t *testing.T, hold bool) {
+func (w *twin) Hold(t *testing.T, hold bool) { w.flag(t, "hold", hold) }
+
+func (w *twin) OutOfSync(t *testing.T, out bool) { w.flag(t, "unready", out) }
+
+// flag makes or removes a file that the agent looks for.
+func (w *twin) flag(t *testing.T, name string, on bool) {
 	t.Helper()
-	path := filepath.Join(w.dir, "hold")
+	path := filepath.Join(w.dir, name)
 	err := os.Remove(path)
-	if hold {
+	if on {
 		err = os.WriteFile(path, nil, 0o600)
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -172,8 +181,8 @@ func runTwin(dir string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	s, err := server.New(server.Options{
 		Socket: filepath.Join(dir, "cni.sock"), Node: node, InterfacePrefix: "fld", IPv6: true, Timeout: timeout,
-		Store: store, IPAM: ipam.New(store, node, ipam.Options{Log: log}), Pods: pods{store},
-		Loop: &twinLoop{hold: filepath.Join(dir, "hold"), inForce: map[v3.Key]*v3.WorkloadEndpoint{}}, Log: log,
+		Store: store, IPAM: ipam.New(store, node, ipam.Options{Log: log}), Pods: server.StoredPods{Store: store},
+		Loop: &twinLoop{hold: filepath.Join(dir, "hold"), unready: filepath.Join(dir, "unready"), inForce: map[v3.Key]*v3.WorkloadEndpoint{}}, Log: log,
 	})
 	if err != nil {
 		return err
@@ -189,25 +198,20 @@ func runTwin(dir string) error {
 	return <-served
 }
 
-// pods finds pods in the store, where tests put them.
-type pods struct{ store datastore.Store }
-
-func (p pods) Pod(ctx context.Context, namespace, name string) (*v3.WorkloadEndpoint, error) {
-	o, err := p.store.Get(ctx, v3.Key{Kind: v3.KindWorkloadEndpoint, Namespace: namespace, Name: name})
-	if err != nil {
-		return nil, err
-	}
-	return o.(*v3.WorkloadEndpoint), nil
-}
-
 // twinLoop is a node loop in memory. An endpoint is in force when the host has its routes: without them no answer reaches the pod.
 type twinLoop struct {
 	hold    string // nothing comes in force while this file is there
+	unready string // not ready while this file is there
 	mu      sync.Mutex
 	inForce map[v3.Key]*v3.WorkloadEndpoint
 }
 
-func (l *twinLoop) Ready() error { return nil }
+func (l *twinLoop) Ready() error {
+	if _, err := os.Stat(l.unready); err == nil {
+		return errors.New("not in sync")
+	}
+	return nil
+}
 
 func (l *twinLoop) Add(ctx context.Context, wep *v3.WorkloadEndpoint) error {
 	for {

@@ -148,6 +148,7 @@ func RunFaults(t *testing.T, open func(t *testing.T) Faulty) {
 	t.Run("DeadlineUndoes", func(t *testing.T) { testDeadline(t, open(t)) })
 	t.Run("HangUpUndoes", func(t *testing.T) { testHangUp(t, open(t)) })
 	t.Run("KilledWhileHeld", func(t *testing.T) { testKilledWhileHeld(t, open(t)) })
+	t.Run("OutOfSync", func(t *testing.T) { testOutOfSync(t, open(t)) })
 	t.Run("DelWaitsForAdd", func(t *testing.T) { testDelWaitsForAdd(t, open(t)) })
 }
 
@@ -163,6 +164,23 @@ func testDeadline(t *testing.T, w Faulty) {
 	wantNothing(t, w)
 	w.Hold(t, false)
 	c.mustAdd(t, s)
+	c.mustDel(t, s)
+	wantNothing(t, w)
+}
+
+func testOutOfSync(t *testing.T, w Faulty) {
+	c := newContainers(t, w)
+	s := newSandbox(t, "web/early")
+	addrs := c.mustAdd(t, s)
+	w.OutOfSync(t, true)
+	_, err := c.add(t, newSandbox(t, "web/later"))
+	wantCode(t, "ADD", err, 11)
+	wantCode(t, "DEL", c.del(t, s), 11)
+	wantCode(t, "CHECK", c.check(t, s), 11)
+	wantCode(t, "GC", c.gc(t), 11)
+	wantCode(t, "STATUS", c.status(t), 50)
+	wantConnected(t, w, map[*sandbox][]netip.Addr{s: addrs})
+	w.OutOfSync(t, false)
 	c.mustDel(t, s)
 	wantNothing(t, w)
 }

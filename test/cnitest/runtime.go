@@ -17,8 +17,10 @@ import (
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
+	"github.com/containernetworking/cni/pkg/invoke"
 	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/containernetworking/cni/pkg/version"
 )
 
 const network = "felid-pods"
@@ -31,9 +33,16 @@ type containers struct {
 	extra   map[string]any // further keys of the plugin's configuration
 }
 
-func newContainers(t *testing.T, w World) *containers {
+func newContainers(t testing.TB, w World) *containers {
 	t.Helper()
-	return &containers{cni: libcni.NewCNIConfigWithCacheDir([]string{Plugin(t)}, t.TempDir(), nil), world: w, version: "1.1.0"}
+	return &containers{cni: newLibCNI(t), world: w, version: "1.1.0"}
+}
+
+// newLibCNI is libcni with nothing in its cache. Left to itself, it makes its exec at the first call, which is a race if that is two.
+func newLibCNI(t testing.TB) *libcni.CNIConfig {
+	t.Helper()
+	exec := &invoke.DefaultExec{RawExec: &invoke.RawExec{Stderr: os.Stderr}, PluginDecoder: version.PluginDecoder{}}
+	return libcni.NewCNIConfigWithCacheDir([]string{Plugin(t)}, t.TempDir(), exec)
 }
 
 // speaking is the same runtime with a configuration of another version.
@@ -53,7 +62,7 @@ func (c *containers) with(key string, value any) *containers {
 	return &other
 }
 
-func (c *containers) list(t *testing.T) *libcni.NetworkConfigList {
+func (c *containers) list(t testing.TB) *libcni.NetworkConfigList {
 	t.Helper()
 	plugin := map[string]any{"type": "felid-cni", "socket": c.world.Socket(), "ipam": map[string]any{"type": "felid-ipam"}}
 	for k, v := range c.extra {
@@ -81,7 +90,7 @@ type sandbox struct {
 var serial atomic.Int64
 
 // newSandbox makes a network namespace and a container id; pod is "NS/NAME", or "" for a container without a pod.
-func newSandbox(t *testing.T, pod string) *sandbox {
+func newSandbox(t testing.TB, pod string) *sandbox {
 	t.Helper()
 	n := serial.Add(1)
 	s := &sandbox{id: fmt.Sprintf("%064x", int64(os.Getpid())<<20+n), netns: NewNetns(t, "pod"), ifName: "eth0"}
@@ -102,7 +111,7 @@ func (s *sandbox) runtime() *libcni.RuntimeConf {
 	return &libcni.RuntimeConf{ContainerID: s.id, NetNS: "/run/netns/" + s.netns, IfName: s.ifName, Args: s.args}
 }
 
-func (c *containers) add(t *testing.T, s *sandbox) (*current.Result, error) {
+func (c *containers) add(t testing.TB, s *sandbox) (*current.Result, error) {
 	t.Helper()
 	result, err := c.cni.AddNetworkList(context.Background(), c.list(t), s.runtime())
 	if err != nil {
@@ -111,7 +120,7 @@ func (c *containers) add(t *testing.T, s *sandbox) (*current.Result, error) {
 	return current.NewResultFromResult(result)
 }
 
-func (c *containers) mustAdd(t *testing.T, s *sandbox) []netip.Addr {
+func (c *containers) mustAdd(t testing.TB, s *sandbox) []netip.Addr {
 	t.Helper()
 	result, err := c.add(t, s)
 	if err != nil {
@@ -120,12 +129,12 @@ func (c *containers) mustAdd(t *testing.T, s *sandbox) []netip.Addr {
 	return addrsOf(result)
 }
 
-func (c *containers) del(t *testing.T, s *sandbox) error {
+func (c *containers) del(t testing.TB, s *sandbox) error {
 	t.Helper()
 	return c.cni.DelNetworkList(context.Background(), c.list(t), s.runtime())
 }
 
-func (c *containers) mustDel(t *testing.T, s *sandbox) {
+func (c *containers) mustDel(t testing.TB, s *sandbox) {
 	t.Helper()
 	if err := c.del(t, s); err != nil {
 		t.Fatalf("DEL %s: %v", s.ifName, describe(err))
@@ -140,7 +149,7 @@ func (c *containers) check(t *testing.T, s *sandbox) error {
 // gc calls the plugin's GC alone: libcni's own would send a DEL first for each attachment that it remembers.
 func (c *containers) gc(t *testing.T, valid ...*sandbox) error {
 	t.Helper()
-	fresh := libcni.NewCNIConfigWithCacheDir([]string{Plugin(t)}, t.TempDir(), nil)
+	fresh := newLibCNI(t)
 	args := &libcni.GCArgs{}
 	for _, s := range valid {
 		args.ValidAttachments = append(args.ValidAttachments, types.GCAttachment{ContainerID: s.id, IfName: s.ifName})

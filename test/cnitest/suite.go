@@ -23,8 +23,10 @@ func Run(t *testing.T, open func(t *testing.T) World) {
 		{"AddIsComplete", testAddIsComplete},
 		{"WithoutPod", testWithoutPod},
 		{"PodObject", testPodObject},
+		{"IPv6SwitchedOff", testIPv6SwitchedOff},
 		{"SecondInterface", testSecondInterface},
 		{"SecondSandbox", testSecondSandbox},
+		{"PodMoved", testPodMoved},
 		{"AddTwice", testAddTwice},
 		{"DelOfWhatIsMissing", testDelOfWhatIsMissing},
 		{"CheckFindsTampering", testCheckFindsTampering},
@@ -163,6 +165,22 @@ func testPodObject(t *testing.T, w World, c *containers) {
 	wantNothing(t, w)
 }
 
+// testIPv6SwitchedOff: some runtimes make network namespaces so.
+func testIPv6SwitchedOff(t *testing.T, w World, c *containers) {
+	s, other := newSandbox(t, "web/v4-only"), newSandbox(t, "web/other")
+	in(t, s.netns, "sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6")
+	addrs := c.mustAdd(t, s)
+	c.mustAdd(t, other)
+	for _, addr := range addrs {
+		if err := reach(other, s, addr); err != nil {
+			t.Errorf("%s: %v", addr, err)
+		}
+	}
+	c.mustDel(t, s)
+	c.mustDel(t, other)
+	wantNothing(t, w)
+}
+
 func testSecondInterface(t *testing.T, w World, c *containers) {
 	other := newSandbox(t, "web/other")
 	c.mustAdd(t, other)
@@ -211,6 +229,23 @@ func testSecondSandbox(t *testing.T, w World, c *containers) {
 	}
 	c.mustDel(t, fresh)
 	wantNothing(t, w)
+}
+
+// testPodMoved: a pod of the same name runs on another node when this node's DEL comes.
+func testPodMoved(t *testing.T, w World, c *containers) {
+	s := newSandbox(t, "web/db-0")
+	c.mustAdd(t, s)
+	moved := records(t, w)[s.id+" eth0"].DeepCopy()
+	moved.Spec.Node, moved.Spec.ContainerID, moved.ResourceVersion = "another-node", "another", ""
+	if _, err := w.Store().Update(context.Background(), moved); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, "CHECK of the pod's old place", c.check(t, s), 101)
+	c.mustDel(t, s)
+	wantNothing(t, w)
+	if _, err := w.Store().Get(context.Background(), v3.KeyOf(moved)); err != nil {
+		t.Errorf("the other node's record: %v", err)
+	}
 }
 
 func testAddTwice(t *testing.T, w World, c *containers) {

@@ -29,6 +29,8 @@ type Faulty interface {
 	World
 	// Hold keeps new endpoints from being in force while it is true.
 	Hold(t *testing.T, hold bool)
+	// OutOfSync keeps the agent from being ready while it is true.
+	OutOfSync(t *testing.T, out bool)
 	// SetTimeout is how long the agent works on a request; it counts from the next Start on.
 	SetTimeout(t *testing.T, d string)
 }
