@@ -82,7 +82,6 @@ func survey(ctx context.Context, cfg Config, v Variant) (*Driver, error) {
 		if err != nil {
 			return nil, err
 		}
-		// Tables that the program can't show belong to nftables itself: nobody uses iptables on them.
 		if d.first[f], err = Parse(out); err != nil {
 			return nil, fmt.Errorf("%s: %w", program(f, v, "save"), err)
 		}
@@ -109,7 +108,7 @@ func (d *Driver) use() Use {
 func (d *Driver) takeFirst(t *Table) *ReadBack {
 	rb := d.first[t.family][t.name]
 	delete(d.first[t.family], t.name)
-	if rb == nil || t.epoch.Load() != 0 {
+	if rb == nil || rb.Unreadable || t.epoch.Load() != 0 {
 		return nil
 	}
 	if now, err := t.readSign(); err != nil || now != rb.sign {

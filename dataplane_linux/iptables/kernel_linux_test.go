@@ -241,6 +241,37 @@ func TestKernelLockIsBusy(t *testing.T) {
 	wantKernel(t, d, IPv4, "felid-b", "-p tcp -j DROP")
 }
 
+// A table that can't be read is not taken for an empty one; other tables and the choice go on.
+func TestKernelTableThatCantBeRead(t *testing.T) {
+	d := open(t, NFT)
+	table, raw := d.Table(IPv4, "filter"), d.Table(IPv4, "raw")
+	desireAny(table)
+	apply(t, table)
+	run(t, "nft", "add rule ip filter FORWARD ct bytes > 100 drop")
+	if drifted, err := d.Drifted(); err != nil || len(drifted) != 1 {
+		t.Fatalf("drifted: %v, %v", drifted, err)
+	}
+	if _, err := table.ReadBack(context.Background()); err == nil || !strings.Contains(err.Error(), "nft") {
+		t.Errorf("read back: %v", err)
+	}
+	table.SetChain("felid-b", nil) // what is known still serves
+	apply(t, table)
+	raw.SetChain("felid-x", nil)
+	apply(t, raw)
+	again, _, err := OpenDetected(context.Background(), d.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table = again.Table(IPv4, "filter")
+	desireAny(table)
+	if res, err := table.Apply(context.Background()); err == nil || res.Writes > 0 {
+		t.Errorf("%+v, %v", res, err)
+	}
+	run(t, "nft", "flush chain ip filter FORWARD")
+	apply(t, table)
+	wantKernel(t, again, IPv4, "FORWARD", "-i fld+ -j felid-a")
+}
+
 // Chains of nat that are refused are empty: the program takes no drop there.
 func TestKernelRefusalInNAT(t *testing.T) {
 	eachKernel(t, func(t *testing.T, d *Driver, f Family) {

@@ -3,6 +3,7 @@ package iptables
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -16,6 +17,9 @@ type ReadBack struct {
 	OtherRules, OtherChains int
 	// Rules of ours, in chains and hooks.
 	Rules int
+
+	// Unreadable: the table holds rules made by nft that the iptables programs can't show, so they show nothing of it.
+	Unreadable bool
 
 	epoch uint64 // writes of the table before it was read
 	sign  uint64 // sign of the table before it was read
@@ -52,9 +56,15 @@ func (t *Table) ReadBack(ctx context.Context) (*ReadBack, error) {
 	if rb == nil { // nobody has used the table yet
 		rb = newReadBack()
 	}
+	if rb.Unreadable {
+		return nil, t.wrap(errUnreadable)
+	}
 	rb.epoch, rb.sign = epoch, sign
 	return rb, nil
 }
+
+var errUnreadable = errors.New("somebody has put rules into it with nft which iptables can't show: " +
+	"want them in a table of their own (nft list table shows them)")
 
 func newReadBack() *ReadBack {
 	return &ReadBack{Chains: map[string]Sum{}, Hooks: map[string]Hook{}}
@@ -80,10 +90,15 @@ func Parse(save []byte) (map[string]*ReadBack, error) {
 	for number := 1; len(save) > 0; number++ {
 		var line []byte
 		line, save, _ = bytes.Cut(save, []byte{'\n'})
-		if len(line) == 0 || line[0] == '#' {
+		if len(line) == 0 {
 			continue
 		}
 		switch {
+		case line[0] == '#':
+			if table := incompatible(line); table != "" {
+				tables[table] = newReadBack()
+				tables[table].Unreadable = true
+			}
 		case line[0] == '*' && r == nil:
 			r = &reader{ReadBack: newReadBack(), kernel: map[string]bool{}}
 			tables[string(line[1:])] = r.ReadBack
@@ -100,6 +115,16 @@ func Parse(save []byte) (map[string]*ReadBack, error) {
 		return nil, fmt.Errorf("iptables-save: table without COMMIT")
 	}
 	return tables, nil
+}
+
+// incompatible is the name in "# Table `filter' is incompatible, use 'nft' tool."; "" in other comments.
+func incompatible(line []byte) string {
+	name, found := bytes.CutPrefix(line, []byte("# Table `"))
+	name, rest, quoted := bytes.Cut(name, []byte{'\''})
+	if !found || !quoted || !bytes.HasPrefix(rest, []byte(" is incompatible")) {
+		return ""
+	}
+	return string(name)
 }
 
 // declare takes ":NAME POLICY [packets:bytes]"; the kernel's own chains have a policy, others "-".

@@ -63,6 +63,14 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestParseKnowsTablesThatCantBeShown(t *testing.T) {
+	tables, err := Parse([]byte("# Table `filter' is incompatible, use 'nft' tool.\n# Warning: iptables-legacy tables present, use iptables-legacy-save to see them\n" +
+		"*raw\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"))
+	if err != nil || len(tables) != 2 || !tables["filter"].Unreadable || tables["raw"].Unreadable {
+		t.Errorf("%v, %v", tables, err)
+	}
+}
+
 func TestParseRefusesWhatItCantPlace(t *testing.T) {
 	for _, text := range []string{
 		"*filter\n", ":a - [0:0]\n", "-A a -j b\n", "COMMIT\n", "*filter\n*nat\nCOMMIT\n", "*filter\n:a\nCOMMIT\n", "*filter\nbroken\nCOMMIT\n",
