@@ -85,3 +85,24 @@ func FuzzParseCase(f *testing.F) {
 		}
 	})
 }
+
+// TestEvaluate: the State that is programmed says the same as the resources, where every endpoint is local and where each node has a
+// State of its own.
+func TestEvaluate(t *testing.T) {
+	t.Run("one state", func(t *testing.T) {
+		Run(t, "evaluate", func(_ *testing.T, c *Case) Answer {
+			states := States(c)
+			return func(f Flow) (Verdict, error) {
+				return c.evaluate(f, func(dataplane.NodeName) *dataplane.State { return states[""] })
+			}
+		})
+	})
+	t.Run("one per node", func(t *testing.T) {
+		Run(t, "evaluate", func(_ *testing.T, c *Case) Answer {
+			states := States(c)
+			return func(f Flow) (Verdict, error) {
+				return c.evaluate(f, func(node dataplane.NodeName) *dataplane.State { return states[node] })
+			}
+		})
+	})
+}

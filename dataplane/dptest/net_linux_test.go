@@ -3,6 +3,8 @@ package dptest
 import (
 	"os/exec"
 	"testing"
+
+	"github.com/felid-net/felid/dataplane"
 )
 
 const netCase = `network
@@ -55,6 +57,9 @@ func TestNet(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+	for i := range c.Flows {
+		c.Flows[i].Want.Action = dataplane.Deny
 	}
 	for i, o := range n.Probe(c.Flows) {
 		if o.Seen || o.Answered || o.Err != nil {

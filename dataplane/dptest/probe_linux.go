@@ -19,8 +19,12 @@ type Outcome struct {
 	Err      error
 }
 
-// probeWait is how long a packet that may be dropped is waited for. Nothing in these networks takes longer than a millisecond.
-const probeWait = 200 * time.Millisecond
+// A flow that must be dropped is waited for this long: nothing in these networks takes longer than a millisecond, unless the machine is
+// busy. One that must come through is waited for until it does, or much longer.
+const (
+	dropWait  = 200 * time.Millisecond
+	allowWait = 3 * time.Second
+)
 
 // prober sends all flows of a case at once, and watches all sockets from one loop.
 type prober struct {
@@ -47,7 +51,7 @@ type sock struct {
 }
 
 // Probe sends the first packet of each flow from where it comes from, with servers where it goes to, and says what became of each.
-// It takes as long as the slowest flow, and probeWait where one is dropped.
+// It ends when every flow that must come through did, and not before dropWait where one must not.
 func (n *Net) Probe(flows []Flow) []Outcome {
 	p := &prober{net: n, flows: flows, results: make([]Outcome, len(flows)), servers: map[server]bool{}, magic: uint32(time.Now().UnixNano())}
 	defer p.close()
@@ -57,7 +61,7 @@ func (n *Net) Probe(flows []Flow) []Outcome {
 	for i := range flows {
 		p.attempt(i, p.send)
 	}
-	p.loop(time.Now().Add(probeWait))
+	p.loop(time.Now())
 	return p.results
 }
 
@@ -73,10 +77,10 @@ func (p *prober) close() {
 	}
 }
 
-// loop serves the sockets until the deadline, or until every flow is answered.
-func (p *prober) loop(deadline time.Time) {
-	for !p.done() {
-		left := time.Until(deadline)
+// loop serves the sockets until there is nothing left to wait for.
+func (p *prober) loop(start time.Time) {
+	for {
+		left := p.wait() - time.Since(start)
 		if left <= 0 {
 			return
 		}
@@ -95,13 +99,19 @@ func (p *prober) loop(deadline time.Time) {
 	}
 }
 
-func (p *prober) done() bool {
-	for _, r := range p.results {
-		if r.Err == nil && !r.Answered {
-			return false
+// wait is how long after the start there is still something to wait for.
+func (p *prober) wait() time.Duration {
+	wait := time.Duration(0)
+	for i, r := range p.results {
+		if r.Err != nil || r.Answered {
+			continue
 		}
+		if p.flows[i].Want.Action == dataplane.Allow {
+			return allowWait
+		}
+		wait = dropWait
 	}
-	return true
+	return wait
 }
 
 func domain(a netip.Addr) int {

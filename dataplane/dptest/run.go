@@ -10,26 +10,50 @@ import (
 // Answer says what becomes of a flow of one case. Sides may be nil, and By "", where the runner can't tell.
 type Answer func(Flow) (Verdict, error)
 
+// randomCases is how many made-up cases each runner gets besides the shared ones.
+var randomCases = map[string]uint64{RunnerPackets: 5}
+
+const randomCasesOfOthers = 150
+
 // Run puts every shared case, but those that are to be skipped by this runner, to what open makes of it, and compares the verdict
-// and the deciders of every flow.
+// and the deciders of every flow. Made-up cases follow.
 func Run(t *testing.T, runner string, open func(t *testing.T, c *Case) Answer) {
 	t.Helper()
 	for _, c := range Cases(t) {
-		if c.Options.Skip[runner] != "" {
-			continue
+		if c.Options.Skip[runner] == "" {
+			t.Run(c.Name, func(t *testing.T) {
+				if runner == RunnerPackets {
+					t.Parallel() // each has namespaces of its own, and mostly waits
+				}
+				c.run(t, runner, open(t, c))
+			})
 		}
+	}
+	n, ok := randomCases[runner]
+	if !ok {
+		n = randomCasesOfOthers
+	}
+	for seed := range n {
+		c := Random(seed)
 		t.Run(c.Name, func(t *testing.T) {
-			answer := open(t, c)
-			for _, f := range c.Flows {
-				got, err := answer(f)
-				if err == nil {
-					err = f.Want.compare(got, runner == RunnerIPTables || runner == RunnerPackets)
-				}
-				if err != nil {
-					t.Errorf("flows line %d: %s\n\t%v", f.Line, f.Text, err)
-				}
+			c.run(t, runner, open(t, c))
+			if t.Failed() {
+				t.Logf("the case:\n%s", c.YAML())
 			}
 		})
+	}
+}
+
+func (c *Case) run(t *testing.T, runner string, answer Answer) {
+	t.Helper()
+	for _, f := range c.Flows {
+		got, err := answer(f)
+		if err == nil {
+			err = f.Want.compare(got, runner == RunnerIPTables || runner == RunnerPackets)
+		}
+		if err != nil {
+			t.Errorf("flows line %d: %s\n\t%v", f.Line, f.Text, err)
+		}
 	}
 }
 

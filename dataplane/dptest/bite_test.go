@@ -1,0 +1,84 @@
+package dptest
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	v3 "github.com/felid-net/felid/api/v3"
+)
+
+// idle are the rules that must not decide anything: a case says so of them.
+var idle = map[string]string{
+	"address-claimed-twice-block-decides: rule 1 of GlobalNetworkPolicy p":                           "of the pod that does not own the address",
+	"address-claimed-twice: rule 2 of GlobalNetworkPolicy p":                                         "of the pod that does not own the address",
+	"domains-beside-nets: rule 0 of NetworkPolicy a/alone":                                           "domains match nothing yet",
+	"example-10-tiered-poorly-scoped: rule 0 of NetworkPolicy web-ns/application.well-scoped-policy": "comes after the poorly scoped one",
+	"example-13-unused-policy: rule 0 of NetworkPolicy web-ns/application.my-unused-policy-1":        "unused",
+	"example-13-unused-policy: rule 0 of NetworkPolicy web-ns/application.well-scoped-policy":        "unused too",
+	"http-rule-is-left-out: rule 0 of NetworkPolicy a/p":                                             "left out",
+	"invalid-allow-rule: rule 0 of NetworkPolicy a/p":                                                "left out",
+	"invalid-deny-rule: rule 2 of NetworkPolicy a/deny":                                              "behind one that denies all",
+	"invalid-deny-rule: rule 1 of NetworkPolicy a/pass":                                              "behind one that denies all",
+	"invalid-element-negated-in-allow: rule 0 of NetworkPolicy a/allow":                              "left out",
+	"invalid-policy-selector: rule 0 of NetworkPolicy a/broken":                                      "absent",
+	"invalid-policy-selector: rule 0 of NetworkPolicy b/broken":                                      "absent",
+	"invalid-unknown-field: rule 0 of NetworkPolicy a/p":                                             "left out",
+	"k8s-beside-calico: rule 0 of NetworkPolicy a/after":                                             "comes after the Kubernetes policy",
+	"peer-network-sets: rule 0 of NetworkPolicy b/p":                                                 "sees no set of another namespace",
+	"pre-dnat-and-untracked-spare-pods: rule 0 of GlobalNetworkPolicy pre":                           "not for pods",
+	"pre-dnat-and-untracked-spare-pods: rule 0 of GlobalNetworkPolicy raw":                           "not for pods",
+	"pre-dnat-and-untracked-spare-pods: rule 1 of GlobalNetworkPolicy raw":                           "not for pods",
+	"rule-ip-version: rule 2 of NetworkPolicy a/p":                                                   "comes after the denial of IPv6",
+	"tier-tie-by-name: rule 0 of GlobalNetworkPolicy a-in-beta":                                      "comes after the tier of the first name",
+}
+
+// TestCasesBite: without any one rule some flow of its case would get another verdict or another decider, so that a renderer
+// that loses the rule is found.
+func TestCasesBite(t *testing.T) {
+	for _, c := range Cases(t) {
+		before := answersOf(c, c.Objects)
+		for i, o := range c.Objects {
+			for n, rule := range rulesOf(o) {
+				name := fmt.Sprintf("%s: rule %d of %s", c.Name, n, v3.KeyOf(o))
+				objects := slices.Clone(c.Objects)
+				objects[i] = o.Copy()
+				rulesOf(objects[i])[n].Action = v3.Log // which decides nothing
+				decides := answersOf(c, objects) != before
+				if decides == (idle[name] != "") && rule.Action != v3.Log {
+					t.Errorf("%s: decides a flow: %v", name, decides)
+				}
+			}
+		}
+	}
+}
+
+// rulesOf are the rules of a policy; profiles are not what cases are about.
+func rulesOf(o v3.Object) []*v3.Rule {
+	var spec *v3.PolicySpec
+	switch o := o.(type) {
+	case *v3.NetworkPolicy:
+		spec = &o.Spec.PolicySpec
+	case *v3.GlobalNetworkPolicy:
+		spec = &o.Spec.PolicySpec
+	default:
+		return nil
+	}
+	var rules []*v3.Rule
+	for i := range spec.Ingress {
+		rules = append(rules, &spec.Ingress[i])
+	}
+	for i := range spec.Egress {
+		rules = append(rules, &spec.Egress[i])
+	}
+	return rules
+}
+
+func answersOf(c *Case, objects []v3.Object) string {
+	text := ""
+	for _, f := range c.Flows {
+		v := Judge(objects, c.Options, f)
+		text += fmt.Sprintf("%s %s\n", v.Action, v.sides())
+	}
+	return text
+}

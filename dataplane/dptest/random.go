@@ -1,0 +1,273 @@
+package dptest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	v3 "github.com/felid-net/felid/api/v3"
+)
+
+// Random makes a case up: valid policies of all shapes over a few pods, and flows whose verdicts are the judge's. The same seed makes
+// the same case. It finds what nobody thought of writing a case about; what it finds then becomes one.
+func Random(seed uint64) *Case {
+	g := &generator{Rand: rand.New(rand.NewPCG(seed, 1))}
+	c := &Case{Name: fmt.Sprintf("random-%d", seed), Title: "Made up", Reason: "The judge says what is right."}
+	short, err := parseCluster(g.cluster())
+	if err != nil {
+		panic(err)
+	}
+	c.addCluster(short)
+	c.add(g.sets()...)
+	for i := range 2 {
+		order := float64(g.IntN(3))
+		c.add(&v3.Tier{
+			TypeMeta: typeMeta(v3.KindTier), ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("t%d", i)},
+			Spec: v3.TierSpec{Order: &order, DefaultAction: pick(g, v3.Deny, v3.Deny, v3.Pass)},
+		})
+	}
+	for i := range 1 + g.IntN(5) {
+		c.add(g.policy(fmt.Sprintf("p%d", i)))
+	}
+	c.Options.Guest = g.IntN(4) == 0
+	c.world = newWorld(c.Objects)
+	c.Flows = g.flows(c)
+	return c
+}
+
+// YAML prints the resources of a case, for whoever has to find out what went wrong.
+func (c *Case) YAML() string {
+	var b strings.Builder
+	for _, o := range c.Objects {
+		text, err := yaml.Marshal(o)
+		if err != nil {
+			text = []byte(err.Error())
+		}
+		b.WriteString("---\n" + string(text))
+	}
+	return b.String()
+}
+
+type generator struct{ *rand.Rand }
+
+func pick[T any](g *generator, of ...T) T { return of[g.IntN(len(of))] }
+
+// maybe is true once in n times.
+func (g *generator) maybe(n int) bool { return g.IntN(n) == 0 }
+
+func typeMeta(kind v3.Kind) metav1.TypeMeta {
+	return metav1.TypeMeta{APIVersion: v3.APIVersion, Kind: string(kind)}
+}
+
+func (g *generator) cluster() string {
+	var b strings.Builder
+	b.WriteString("node n1\nnode n2\n")
+	for _, ns := range []string{"a", "b"} {
+		fmt.Fprintf(&b, "namespace %s team=%s\n", ns, pick(g, "red", "blue"))
+		for _, sa := range []string{"s1", "s2"} {
+			fmt.Fprintf(&b, "serviceaccount %s/%s job=%s\n", ns, sa, pick(g, "build", "run"))
+		}
+		for i := range 3 {
+			fmt.Fprintf(&b, "pod %s/p%d role=%s sa:%s node:%s", ns, i, pick(g, "x", "y", "z"), pick(g, "s1", "s2"), pick(g, "n1", "n2"))
+			if g.maybe(2) {
+				fmt.Fprintf(&b, " port:http=%s", pick(g, "80/TCP", "81/TCP", "80/UDP"))
+			}
+			b.WriteString("\n")
+		}
+	}
+	return b.String()
+}
+
+// nets4 and nets6 overlap each other, pods and the world outside.
+var (
+	nets4 = []string{"10.65.0.0/30", "10.65.0.4/31", "10.65.0.1", "10.0.0.0/8", "192.0.2.0/24", "192.0.2.9", "0.0.0.0/1"}
+	nets6 = []string{"fd00:65::/126", "fd00:65::4/127", "fd00:65::1", "fd00::/8", "2001:db8::/32", "2001:db8::9", "::/1"}
+)
+
+func (g *generator) nets(family uint8, n int) []string {
+	var nets []string
+	for range n {
+		if family == 4 {
+			nets = append(nets, pick(g, nets4...))
+		} else {
+			nets = append(nets, pick(g, nets6...))
+		}
+	}
+	return nets
+}
+
+func (g *generator) sets() []v3.Object {
+	spec := func() v3.NetworkSetSpec {
+		return v3.NetworkSetSpec{Nets: append(g.nets(4, 1+g.IntN(3)), g.nets(6, 1+g.IntN(3))...)}
+	}
+	return []v3.Object{
+		&v3.NetworkSet{
+			TypeMeta: typeMeta(v3.KindNetworkSet), ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "set", Labels: map[string]string{"role": "z"}}, Spec: spec(),
+		},
+		&v3.GlobalNetworkSet{
+			TypeMeta: typeMeta(v3.KindGlobalNetworkSet), ObjectMeta: metav1.ObjectMeta{Name: "set", Labels: map[string]string{"role": "w"}}, Spec: spec(),
+		},
+	}
+}
+
+func (g *generator) selector() string {
+	return pick(g, `role == "x"`, `role != "y"`, `role in {"y", "z"}`, "has(role)", "!has(role)", `role == "w"`, `role == "nobody"`, "all()")
+}
+
+func (g *generator) policy(name string) v3.Object {
+	spec := v3.PolicySpec{Tier: pick(g, "", "t0", "t1"), Selector: pick(g, "", `role == "x"`, `role != "y"`, "all()")}
+	if g.maybe(2) {
+		order := float64(g.IntN(3))
+		spec.Order = &order
+	}
+	if g.maybe(8) {
+		spec.ServiceAccountSelector = `job == "run"`
+	}
+	for range g.IntN(5) {
+		spec.Ingress = append(spec.Ingress, g.rule())
+	}
+	for range g.IntN(4) {
+		spec.Egress = append(spec.Egress, g.rule())
+	}
+	if g.maybe(2) {
+		return &v3.NetworkPolicy{
+			TypeMeta: typeMeta(v3.KindNetworkPolicy), ObjectMeta: metav1.ObjectMeta{Namespace: pick(g, "a", "b"), Name: name},
+			Spec: v3.NetworkPolicySpec{PolicySpec: spec},
+		}
+	}
+	return &v3.GlobalNetworkPolicy{
+		TypeMeta: typeMeta(v3.KindGlobalNetworkPolicy), ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: v3.GlobalNetworkPolicySpec{PolicySpec: spec, NamespaceSelector: pick(g, "", "", `team == "red"`, "all()")},
+	}
+}
+
+// rule is valid: ports have a protocol, ICMP has its own, nets are of one family.
+func (g *generator) rule() v3.Rule {
+	family := pick(g, uint8(4), 6)
+	r := v3.Rule{Action: pick(g, v3.Allow, v3.Allow, v3.Allow, v3.Deny, v3.Deny, v3.Pass, v3.Log)}
+	if g.maybe(6) {
+		version := int(family)
+		r.IPVersion = &version
+	}
+	switch g.IntN(6) {
+	case 0:
+		r.NotProtocol = &v3.Protocol{Name: pick(g, "TCP", "UDP", "SCTP")}
+	case 1:
+		g.icmp(&r, family)
+	case 2, 3, 4:
+		r.Protocol = &v3.Protocol{Name: pick(g, "TCP", "TCP", "UDP")}
+	}
+	r.Source, r.Destination = g.side(family), g.side(family)
+	if r.Protocol != nil && (r.Protocol.Name == "TCP" || r.Protocol.Name == "UDP") {
+		g.ports(&r.Destination, 2)
+		g.ports(&r.Source, 8)
+	}
+	return r
+}
+
+func (g *generator) icmp(r *v3.Rule, family uint8) {
+	version, typ := int(family), 8
+	r.IPVersion, r.Protocol = &version, &v3.Protocol{Name: "ICMP"}
+	if family == 6 {
+		typ, r.Protocol.Name = 128, "ICMPv6"
+	}
+	fields := &v3.ICMPFields{Type: &typ}
+	if g.maybe(2) {
+		code := g.IntN(2)
+		fields.Code = &code
+	}
+	switch g.IntN(3) {
+	case 0:
+		r.ICMP = fields
+	case 1:
+		r.NotICMP = fields
+	}
+}
+
+func (g *generator) side(family uint8) v3.EntityRule {
+	var e v3.EntityRule
+	if g.maybe(5) {
+		e.Nets = g.nets(family, 1+g.IntN(3))
+	}
+	if g.maybe(8) {
+		e.NotNets = g.nets(family, 1+g.IntN(2))
+	}
+	if g.maybe(4) {
+		e.Selector = g.selector()
+	}
+	if g.maybe(8) {
+		e.NotSelector = g.selector()
+	}
+	if g.maybe(6) {
+		e.NamespaceSelector = pick(g, "all()", "global()", `team == "red"`, `projectcalico.org/name == "b"`)
+	}
+	if g.maybe(10) {
+		e.ServiceAccounts = &v3.ServiceAccountMatch{Names: pick(g, nil, []string{"s1"}), Selector: pick(g, "", `job == "run"`)}
+		if e.ServiceAccounts.Names == nil && e.ServiceAccounts.Selector == "" {
+			e.ServiceAccounts.Names = []string{"s2", "s3"}
+		}
+	}
+	return e
+}
+
+// ports fills ports or notPorts, once in n times.
+func (g *generator) ports(e *v3.EntityRule, n int) {
+	if !g.maybe(n) {
+		return
+	}
+	var ports []v3.Port
+	for range 1 + g.IntN(3) {
+		ports = append(ports, pick(g, v3.Port{Min: 80, Max: 80}, v3.Port{Min: 81, Max: 90}, v3.Port{Min: 1, Max: 79}, v3.Port{Min: 40000, Max: 65535}, v3.Port{Name: "http"}))
+	}
+	if g.maybe(4) {
+		for range 14 {
+			at := uint16(100 + 2*g.IntN(500))
+			ports = append(ports, v3.Port{Min: at, Max: at + uint16(g.IntN(2))})
+		}
+	}
+	if g.maybe(3) {
+		e.NotPorts = ports
+	} else {
+		e.Ports = ports
+	}
+}
+
+// flows are between pods, and with the world outside.
+func (g *generator) flows(c *Case) []Flow {
+	var ends []string
+	for _, e := range c.world.endpoints {
+		ends = append(ends, string(e.id))
+	}
+	outside := []string{"192.0.2.9", "192.0.3.9", "2001:db8::9", "2001:db9::9"}
+	var flows []Flow
+	seen := map[Tuple]bool{}
+	for range 40 {
+		from, to := pick(g, ends...), pick(g, ends...)
+		if g.maybe(4) {
+			from = pick(g, outside...)
+		} else if g.maybe(4) {
+			to = pick(g, outside...)
+		}
+		if from == to {
+			continue
+		}
+		line := fmt.Sprintf("%s -> %s %s", from, to, pick(g, "TCP 80", "TCP 80", "TCP 81", "TCP 443", "UDP 80", "UDP 53", "ping"))
+		more, err := parseFlow(line+" : Allow", c.addresses())
+		if err != nil {
+			continue // of two families
+		}
+		for _, f := range more {
+			if seen[f.Tuple] {
+				continue
+			}
+			seen[f.Tuple] = true
+			f.Line, f.Want = len(flows)+1, Want{Action: Judge(c.Objects, c.Options, f).Action}
+			f.Text = fmt.Sprintf("%s (%s)", line, f.Tuple)
+			flows = append(flows, f)
+		}
+	}
+	return flows
+}
