@@ -1,0 +1,191 @@
+package local
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// pollInterval is how often the directory is compared where notices can't be had.
+const pollInterval = 2 * time.Second
+
+// startNotify begins to watch, before anything is read. Without notices the directory is compared often. The caller holds mu.
+func (s *Store) startNotify() {
+	if s.notify != nil {
+		return
+	}
+	interval := s.o.CompareInterval
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		s.o.Log.Warn("local datastore: no notices of changes; comparing instead", "error", err, "every", pollInterval)
+		interval = pollInterval
+		w = &fsnotify.Watcher{}
+	}
+	s.notify = w
+	s.pending = make(chan string, 64)
+	s.ended.Go(func() { s.notices(w, interval) })
+}
+
+// watchDir asks for notices of a directory. The caller holds mu.
+func (s *Store) watchDir(rel string) {
+	if s.dirs[rel] || s.notify.Events == nil {
+		return
+	}
+	if err := s.notify.Add(filepath.Join(s.dir, filepath.FromSlash(rel))); err != nil {
+		if !errors.Is(err, os.ErrNotExist) {
+			s.o.Log.Warn("local datastore: no notices of a directory; it is compared now and then", "directory", rel, "error", err)
+		}
+		return
+	}
+	s.dirs[rel] = true
+}
+
+// later has a file looked at once it has been quiet for a while. The caller holds mu.
+func (s *Store) later(rel string) {
+	select {
+	case s.pending <- rel:
+	default:
+		s.ended.Go(func() {
+			select {
+			case s.pending <- rel:
+			case <-s.done:
+			}
+		})
+	}
+}
+
+// notices handles what the system reports, files that have become quiet, and the regular comparison.
+func (s *Store) notices(w *fsnotify.Watcher, interval time.Duration) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	settle := time.NewTimer(time.Hour)
+	defer settle.Stop()
+	quietSince := map[string]time.Time{}
+	for {
+		select {
+		case <-s.done:
+			return
+		case e := <-w.Events:
+			if rel, ok := s.notice(e); ok {
+				quietSince[rel] = time.Now()
+			}
+		case err := <-w.Errors:
+			s.noticeLost(err)
+		case rel := <-s.pending:
+			quietSince[rel] = time.Now()
+		case <-settle.C:
+			s.settled(quietSince)
+		case <-tick.C:
+			s.locked(s.compareAll)
+		}
+		if len(quietSince) > 0 {
+			settle.Reset(settleTime)
+		}
+	}
+}
+
+// locked runs f with mu held, unless the Store has been closed.
+func (s *Store) locked(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed && s.scanned {
+		f()
+	}
+}
+
+// settled takes the files that have been quiet long enough.
+func (s *Store) settled(quietSince map[string]time.Time) {
+	for rel, since := range quietSince {
+		if time.Since(since) >= settleTime*9/10 {
+			delete(quietSince, rel)
+			s.locked(func() { s.sync(rel, true) })
+		}
+	}
+}
+
+// noticeLost handles an error of the watcher: after an overflow nobody knows what has changed.
+func (s *Store) noticeLost(err error) {
+	if err == nil {
+		return
+	}
+	if !errors.Is(err, fsnotify.ErrEventOverflow) {
+		s.o.Log.Warn("local datastore: notices of changes fail; comparing", "error", err)
+	}
+	s.locked(s.compareAll)
+}
+
+// notice handles one report. A JSON file is read at once: part of one is no JSON. Part of a YAML file may be YAML, so that one is
+// taken when it has been quiet for a while: wait is true, and rel is its path.
+func (s *Store) notice(e fsnotify.Event) (rel string, wait bool) {
+	rel, err := filepath.Rel(s.dir, e.Name)
+	if err != nil || e.Op == fsnotify.Chmod {
+		return "", false
+	}
+	rel = filepath.ToSlash(rel)
+	if rel == "." || isHidden(rel) || strings.Contains(rel, "/.") {
+		return "", false
+	}
+	if !isManifest(rel) || s.isDir(rel) {
+		s.locked(func() { s.noticeDir(rel, e) })
+		return "", false
+	}
+	if e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename) || strings.HasSuffix(rel, ".json") {
+		s.locked(func() { s.sync(rel, false) })
+		return "", false
+	}
+	return rel, true
+}
+
+func (s *Store) isDir(rel string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dirs[rel]
+}
+
+// noticeDir handles a report of something that is, or was, a directory.
+func (s *Store) noticeDir(rel string, e fsnotify.Event) {
+	full := filepath.Join(s.dir, filepath.FromSlash(rel))
+	if e.Has(fsnotify.Create) {
+		if info, err := os.Lstat(full); err == nil && info.IsDir() {
+			err := s.walk(rel, func(rel string, d fs.DirEntry) { s.takeNew(rel) })
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				s.o.Log.Error("local datastore: can't list a directory", "directory", rel, "error", err)
+			}
+		}
+		return
+	}
+	if !s.dirs[rel] || !e.Has(fsnotify.Remove) && !e.Has(fsnotify.Rename) {
+		return
+	}
+	for dir := range s.dirs {
+		if dir == rel || strings.HasPrefix(dir, rel+"/") {
+			_ = s.notify.Remove(filepath.Join(s.dir, filepath.FromSlash(dir))) // gone already, most often
+			delete(s.dirs, dir)
+		}
+	}
+	var below []string
+	for f := range s.index.files {
+		if strings.HasPrefix(f, rel+"/") {
+			below = append(below, f)
+		}
+	}
+	slices.Sort(below)
+	for _, f := range below {
+		s.sync(f, true)
+	}
+}
+
+// takeNew handles a file found in a new directory, as notice does.
+func (s *Store) takeNew(rel string) {
+	if strings.HasSuffix(rel, ".json") {
+		s.sync(rel, false)
+		return
+	}
+	s.later(rel)
+}
