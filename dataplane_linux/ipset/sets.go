@@ -158,6 +158,9 @@ func (s *Sets) Count() (sets, members int) {
 	return len(s.sets), members
 }
 
+// Pending tells whether ApplyAdds or ApplyRemoves would write, as far as is known.
+func (s *Sets) Pending() bool { return !s.known || len(s.dirty) > 0 || len(s.unused) > 0 }
+
 // Forget makes the next Apply read the kernel's sets first.
 func (s *Sets) Forget() { s.known = false }
 

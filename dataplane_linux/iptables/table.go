@@ -157,8 +157,8 @@ func (t *Table) Rules(name string) []string {
 // Count is the number of chains and rules desired, rules of hooks included.
 func (t *Table) Count() (chains, rules int) { return len(t.chains), t.rules }
 
-// Pending tells whether Apply would write, as far as is known.
-func (t *Table) Pending() bool { return !t.known || t.sums.Pending() || t.hookSums.Pending() }
+// Pending tells whether Apply would write, as far as is known. What is refused and has not changed since does not count.
+func (t *Table) Pending() bool { return !t.known || !t.plan().empty() }
 
 // Retry makes the next Apply try again what was refused, with its real content.
 func (t *Table) Retry() {

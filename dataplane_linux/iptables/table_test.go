@@ -134,6 +134,9 @@ func TestRefusedHooksStayAsTheyWere(t *testing.T) {
 		table.SetHooks("FORWARD", []string{"-j felid-missing"})
 		table.SetChain("felid-c", []string{"-j ACCEPT"})
 		apply(t, table, "FORWARD")
+		if table.Pending() {
+			t.Error("what is refused is pending")
+		}
 		wantChain(t, w, "FORWARD", "-i fld+ -j felid-a", "-o fld+ -j felid-a")
 		wantChain(t, w, "felid-c", "-j ACCEPT")
 		table.SetChain("felid-missing", nil)
