@@ -105,6 +105,9 @@ func (r *renderer) direction(dir dataplane.Direction) []hns.ACL {
 }
 
 func (r *renderer) report(dir dataplane.Direction, from flatten.Origin, reason string) {
+	if from.Tier != "" {
+		reason = from.Tier + ": " + reason
+	}
 	r.unsupported = append(r.unsupported, dataplane.Unsupported{Policy: from.Policy, Direction: dir, Rule: from.Index, Reason: reason})
 }
 

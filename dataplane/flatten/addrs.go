@@ -2,67 +2,88 @@ package flatten
 
 import (
 	"net/netip"
+	"slices"
 
 	"go4.org/netipx"
 )
 
 // Addrs is an immutable set of addresses of both families. The zero value has all of them.
 type Addrs struct {
-	set *netipx.IPSet // nil: all
+	limited bool
+	ranges  []netipx.IPRange // sorted, IPv4 first, not touching one another
 }
 
-var (
-	everywhere = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
-	allAddrs   = build(func(b *netipx.IPSetBuilder) { addPrefixes(b, everywhere) })
-)
-
-func build(fill func(*netipx.IPSetBuilder)) *netipx.IPSet {
-	var b netipx.IPSetBuilder
-	fill(&b)
-	set, err := b.IPSet()
-	if err != nil {
-		panic("flatten: " + err.Error()) // prefixes of a State are valid
-	}
-	return set
-}
-
-func addPrefixes(b *netipx.IPSetBuilder, prefixes []netip.Prefix) {
-	for _, p := range prefixes {
-		b.AddPrefix(p)
-	}
-}
-
-func addrsOf(set *netipx.IPSet) Addrs {
-	if set.Equal(allAddrs) {
-		return Addrs{}
-	}
-	return Addrs{set}
+// families are the ranges of everything.
+var families = []netipx.IPRange{
+	netipx.RangeOfPrefix(netip.MustParsePrefix("0.0.0.0/0")),
+	netipx.RangeOfPrefix(netip.MustParsePrefix("::/0")),
 }
 
 // AddrsOf is the union of prefixes; of none, the empty set.
 func AddrsOf(prefixes ...netip.Prefix) Addrs {
-	return addrsOf(build(func(b *netipx.IPSetBuilder) { addPrefixes(b, prefixes) }))
+	sorted := make([]netipx.IPRange, len(prefixes))
+	for i, p := range prefixes {
+		sorted[i] = netipx.RangeOfPrefix(p)
+	}
+	slices.SortFunc(sorted, func(a, b netipx.IPRange) int { return a.From().Compare(b.From()) })
+	out := sorted[:0]
+	for _, r := range sorted {
+		last := len(out) - 1
+		if last < 0 || !touches(out[last], r) {
+			out = append(out, r)
+		} else if r.To().Compare(out[last].To()) > 0 {
+			out[last] = netipx.IPRangeFrom(out[last].From(), r.To())
+		}
+	}
+	return addrsOf(out)
+}
+
+// addrsOf takes normal ranges over.
+func addrsOf(ranges []netipx.IPRange) Addrs {
+	if slices.Equal(ranges, families) {
+		return Addrs{}
+	}
+	return Addrs{limited: true, ranges: ranges}
+}
+
+// touches tells whether b, which does not begin before a, overlaps it or follows at once.
+func touches(a, b netipx.IPRange) bool {
+	return b.From().Compare(a.To()) <= 0 || a.To().Next() == b.From()
 }
 
 // Family is all addresses of family 4 or 6, and for 0 those of both.
 func Family(version uint8) Addrs {
 	switch version {
 	case 4:
-		return AddrsOf(everywhere[0])
+		return addrsOf(families[:1])
 	case 6:
-		return AddrsOf(everywhere[1])
+		return addrsOf(families[1:])
 	}
 	return Addrs{}
 }
 
 // All tells whether every address of both families is in a.
-func (a Addrs) All() bool { return a.set == nil }
+func (a Addrs) All() bool { return !a.limited }
 
 // Empty tells whether none is.
-func (a Addrs) Empty() bool { return a.set != nil && len(a.set.Ranges()) == 0 }
+func (a Addrs) Empty() bool { return a.limited && len(a.ranges) == 0 }
 
 // Contains tells whether ip is in a.
-func (a Addrs) Contains(ip netip.Addr) bool { return a.set == nil || a.set.Contains(ip) }
+func (a Addrs) Contains(ip netip.Addr) bool {
+	if a.All() {
+		return true
+	}
+	_, found := slices.BinarySearchFunc(a.ranges, ip, func(r netipx.IPRange, ip netip.Addr) int {
+		switch {
+		case r.To().Compare(ip) < 0:
+			return -1
+		case r.From().Compare(ip) > 0:
+			return 1
+		}
+		return 0
+	})
+	return found
+}
 
 // Intersect is what is in both.
 func (a Addrs) Intersect(b Addrs) Addrs {
@@ -72,38 +93,74 @@ func (a Addrs) Intersect(b Addrs) Addrs {
 	if b.All() {
 		return a
 	}
-	return Addrs{build(func(s *netipx.IPSetBuilder) { s.AddSet(a.set); s.Intersect(b.set) })}
+	var out []netipx.IPRange
+	a.common(b, func(r netipx.IPRange) bool { out = append(out, r); return true })
+	return Addrs{limited: true, ranges: out}
 }
 
-// Minus is what is in a and not in b.
-func (a Addrs) Minus(b Addrs) Addrs {
-	if b.All() {
-		return AddrsOf()
+// common yields the ranges that are in both of two limited sets, in order, until yield is false.
+func (a Addrs) common(b Addrs, yield func(netipx.IPRange) bool) {
+	for i, j := 0, 0; i < len(a.ranges) && j < len(b.ranges); {
+		r, s := a.ranges[i], b.ranges[j]
+		low, high := r.From(), r.To()
+		if low.Compare(s.From()) < 0 {
+			low = s.From()
+		}
+		if high.Compare(s.To()) < 0 {
+			i++
+		} else {
+			high = s.To()
+			j++
+		}
+		if low.Compare(high) <= 0 && !yield(netipx.IPRangeFrom(low, high)) {
+			return
+		}
 	}
-	from := a.set
-	if a.All() {
-		from = allAddrs
-	}
-	return addrsOf(build(func(s *netipx.IPSetBuilder) { s.AddSet(from); s.RemoveSet(b.set) }))
 }
 
-// overlaps is cheaper than an intersection.
+// overlaps tells whether anything is in both; it is cheaper than an intersection.
 func (a Addrs) overlaps(b Addrs) bool {
 	if a.All() || b.All() {
 		return !a.Empty() && !b.Empty()
 	}
-	return a.set.Overlaps(b.set)
+	found := false
+	a.common(b, func(netipx.IPRange) bool { found = true; return false })
+	return found
+}
+
+// Minus is what is in a and not in b.
+func (a Addrs) Minus(b Addrs) Addrs { return a.Intersect(b.complement()) }
+
+func (a Addrs) complement() Addrs {
+	if a.All() {
+		return AddrsOf()
+	}
+	out := make([]netipx.IPRange, 0, len(a.ranges)+2)
+	rest := a.ranges
+	for _, family := range families {
+		next := family.From() // the first address that is not looked at yet; invalid after the last of a family
+		for ; len(rest) > 0 && family.Contains(rest[0].From()); rest = rest[1:] {
+			if next.Less(rest[0].From()) {
+				out = append(out, netipx.IPRangeFrom(next, rest[0].From().Prev()))
+			}
+			next = rest[0].To().Next()
+		}
+		if next.IsValid() {
+			out = append(out, netipx.IPRangeFrom(next, family.To()))
+		}
+	}
+	return addrsOf(out)
 }
 
 // Prefixes of one family that make up a, sorted, as few as possible.
 func (a Addrs) Prefixes(version uint8) []netip.Prefix {
 	if a.All() {
-		a.set = allAddrs
+		a.ranges = families
 	}
 	var out []netip.Prefix
-	for _, p := range a.set.Prefixes() {
-		if p.Addr().Is4() == (version == 4) {
-			out = append(out, p)
+	for _, r := range a.ranges {
+		if r.From().Is4() == (version == 4) {
+			out = r.AppendPrefixes(out)
 		}
 	}
 	return out

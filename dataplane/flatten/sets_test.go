@@ -59,6 +59,38 @@ func TestAddrs(t *testing.T) {
 	}
 }
 
+func TestAddrsAreSets(t *testing.T) {
+	net := rapid.SampledFrom(prefixes("0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "10.0.0.0/30", "10.0.0.0/32", "10.0.0.2/32", "10.0.0.3/32", "10.0.0.4/31",
+		"255.255.255.254/31", "255.255.255.255/32", "0.0.0.0/32", "::/0", "::/1", "8000::/1", "::/128", "fd00::/127", "fd00::2/128", "ffff::/16"))
+	probes := []string{"0.0.0.0", "0.0.0.1", "10.0.0.0", "10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6", "127.255.255.255", "128.0.0.0",
+		"255.255.255.253", "255.255.255.254", "255.255.255.255", "::", "::1", "fd00::", "fd00::1", "fd00::2", "fd00::3", "8000::", "ffff::", "ffff:ffff::1"}
+	nets := rapid.SliceOfN(net, 0, 4)
+	in := func(ps []netip.Prefix, a netip.Addr) bool {
+		return slices.ContainsFunc(ps, func(p netip.Prefix) bool { return p.Contains(a) })
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		p, q := nets.Draw(t, "p"), nets.Draw(t, "q")
+		a, b := AddrsOf(p...), AddrsOf(q...)
+		union, both, less := AddrsOf(append(slices.Clone(p), q...)...), a.Intersect(b), a.Minus(b)
+		for _, text := range probes {
+			ip := netip.MustParseAddr(text)
+			inA, inB := in(p, ip), in(q, ip)
+			if a.Contains(ip) != inA || union.Contains(ip) != (inA || inB) || both.Contains(ip) != (inA && inB) || less.Contains(ip) != (inA && !inB) {
+				t.Fatalf("%s of %v, %v: %v %v %v", ip, p, q, union, both, less)
+			}
+		}
+		if a.overlaps(b) == both.Empty() {
+			t.Fatalf("%v overlaps %v: %v", p, q, a.overlaps(b))
+		}
+		for _, s := range []Addrs{a, union, both, less} {
+			again := AddrsOf(append(s.Prefixes(4), s.Prefixes(6)...)...)
+			if again.limited != s.limited || !slices.Equal(again.ranges, s.ranges) {
+				t.Fatalf("%v is not normal: %v", s, again)
+			}
+		}
+	})
+}
+
 func drawRanges(t *rapid.T) []dataplane.PortRange {
 	number := rapid.OneOf(rapid.Uint16Range(0, 12), rapid.Uint16Range(65530, 65535))
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) dataplane.PortRange {

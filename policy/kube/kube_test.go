@@ -298,3 +298,11 @@ ports:
 		t.Error("a slice of no service must give nothing")
 	}
 }
+
+func BenchmarkPod(b *testing.B) {
+	p := read[corev1.Pod](b, webPod)
+	b.ReportAllocs()
+	for b.Loop() {
+		Pod(p)
+	}
+}

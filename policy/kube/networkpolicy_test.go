@@ -196,3 +196,14 @@ spec: {podSelector: {matchExpressions: [{key: a, operator: Near, values: [x]}]},
 		t.Errorf("%q reads as %s: the policy would select what was not meant", got.Spec.Selector, s)
 	}
 }
+
+func BenchmarkNetworkPolicy(b *testing.B) {
+	np := read[networkingv1.NetworkPolicy](b, `
+metadata: {name: p, namespace: shop}
+spec: {podSelector: {matchLabels: {app: web}}, ingress: [{from: [{podSelector: {matchLabels: {app: lb}}}, {ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}}],
+  ports: [{port: 80}, {port: 443}, {port: 53, protocol: UDP}]}]}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		NetworkPolicy(np)
+	}
+}
