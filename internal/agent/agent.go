@@ -1,0 +1,145 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	v3 "github.com/felid-net/felid/api/v3"
+	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/dataplane/routing"
+	"github.com/felid-net/felid/datastore"
+	"github.com/felid-net/felid/policy"
+)
+
+// flushAfter is how long updates may gather before they are applied, while more keep coming.
+const flushAfter = 5 * time.Millisecond
+
+// Kinds are the kinds of resource that a node watches.
+var Kinds = []v3.Kind{
+	v3.KindTier, v3.KindProfile, v3.KindNetworkPolicy, v3.KindGlobalNetworkPolicy, v3.KindKubernetesNetworkPolicy,
+	v3.KindNetworkSet, v3.KindGlobalNetworkSet, v3.KindHostEndpoint, v3.KindServiceEndpoints,
+	v3.KindNode, v3.KindIPPool, v3.KindIPAMBlock, v3.KindWorkloadEndpoint,
+}
+
+// DriftChecker is a Dataplane that can tell, beside an Apply, whether somebody else changed what it holds. It says so at most once
+// per change; the next Apply, with nil changes, puts it right.
+type DriftChecker interface {
+	CheckDrift(ctx context.Context) (drifted bool, err error)
+}
+
+// Options are what an Agent is made of.
+type Options struct {
+	Host          dataplane.Host
+	Store         datastore.Store
+	Dataplane     dataplane.Dataplane
+	Log           *slog.Logger
+	Metrics       *Metrics
+	DriftInterval time.Duration // 0: drift is not looked for
+}
+
+// Agent is the loop of one node. Run owns all that is not behind a channel or an atomic.
+type Agent struct {
+	o        Options
+	requests chan func(*loop)
+	status   atomic.Pointer[Status]
+	beat     atomic.Int64 // unix nanoseconds of the loop's last turn
+}
+
+// New makes an Agent; Run starts it.
+func New(o Options) *Agent {
+	a := &Agent{o: o, requests: make(chan func(*loop))}
+	a.status.Store(&Status{Node: o.Host.Node})
+	return a
+}
+
+// Run watches, resolves and applies until ctx ends; the rules then stay in place.
+func (a *Agent) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	batches := make(chan datastore.Batch)
+	syncer := datastore.NewSyncer(a.o.Store, Kinds, a.o.Log)
+	ended := make(chan error, 1)
+	go func() { ended <- syncer.Run(ctx, batches) }()
+
+	l := a.newLoop()
+	err := l.run(ctx, batches)
+	cancel()
+	if syncErr := <-ended; err == nil && !errors.Is(syncErr, context.Canceled) {
+		err = syncErr
+	}
+	return err
+}
+
+func (a *Agent) newLoop() *loop {
+	opts := policy.Options{Node: a.o.Host.Node, Host: a.o.Host}
+	return &loop{
+		Agent:    a,
+		resolver: policy.NewResolver(opts),
+		router:   routing.NewResolver(a.o.Host.Node),
+		direct:   map[v3.Key]*directEndpoint{},
+		waiters:  map[*waiter]struct{}{},
+	}
+}
+
+// Ready says why endpoints can't be taken, if they can't: the node has not been brought in line with the datastore yet.
+func (a *Agent) Ready() error {
+	if s := a.status.Load(); !s.InSync || s.Applies == 0 {
+		return errors.New("not in sync with the datastore yet")
+	}
+	return nil
+}
+
+// Add gives the loop an endpoint directly, and returns once its policy is in force. On a deadline the error says what held it up; the
+// endpoint then still counts, until Remove.
+func (a *Agent) Add(ctx context.Context, wep *v3.WorkloadEndpoint) error {
+	if err := a.Ready(); err != nil {
+		return err
+	}
+	w := &waiter{id: policy.EndpointIDOf(wep), present: true, done: make(chan struct{})}
+	return a.wait(ctx, w, func(l *loop) { l.addDirect(wep) })
+}
+
+// Remove takes an endpoint out, and returns once it is out of the kernel and its tracked connections are gone. Where another
+// sandbox has taken its place meanwhile, nothing happens.
+func (a *Agent) Remove(ctx context.Context, wep *v3.WorkloadEndpoint) error {
+	if err := a.Ready(); err != nil {
+		return err
+	}
+	w := &waiter{id: policy.EndpointIDOf(wep), done: make(chan struct{})}
+	return a.wait(ctx, w, func(l *loop) { l.removeDirect(wep, w) })
+}
+
+// wait runs start on the loop, and then waits for w.
+func (a *Agent) wait(ctx context.Context, w *waiter, start func(*loop)) error {
+	begin := func(l *loop) {
+		l.waiters[w] = struct{}{}
+		start(l)
+	}
+	select {
+	case a.requests <- begin:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-w.done:
+		return nil
+	case <-ctx.Done():
+		return a.giveUp(ctx, w)
+	}
+}
+
+// giveUp takes w off the loop and says what it was waiting for.
+func (a *Agent) giveUp(ctx context.Context, w *waiter) error {
+	last := make(chan error, 1)
+	select {
+	case a.requests <- func(l *loop) { delete(l.waiters, w); last <- w.last }:
+		return errors.Join(context.Cause(ctx), <-last)
+	case <-w.done:
+		return nil
+	case <-time.After(time.Second):
+		return errors.Join(context.Cause(ctx), errors.New("the agent's loop is busy or has ended"))
+	}
+}

@@ -1,0 +1,270 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	v3 "github.com/felid-net/felid/api/v3"
+	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/dataplane/routing"
+	"github.com/felid-net/felid/datastore"
+	"github.com/felid-net/felid/policy"
+)
+
+// loop is what only the loop's goroutine touches.
+type loop struct {
+	*Agent
+	resolver *policy.Resolver
+	router   *routing.Resolver
+	direct   map[v3.Key]*directEndpoint
+	waiters  map[*waiter]struct{}
+
+	inSync  bool
+	dirty   bool      // updates are waiting to be flushed
+	since   time.Time // when the oldest of them came
+	compare bool      // the next Apply compares everything
+	faults  []datastore.Fault
+	retry   backoff
+	applies int
+	lastErr string // what was logged last, so that one fault is one line
+}
+
+// waiter waits for an endpoint to be in force (present) or gone.
+type waiter struct {
+	id      dataplane.EndpointID
+	present bool
+	last    error // what held it up at the last Apply
+	done    chan struct{}
+}
+
+// run is the loop.
+func (l *loop) run(ctx context.Context, batches <-chan datastore.Batch) error {
+	drift, stopDrift := l.startDrift(ctx)
+	defer stopDrift()
+	heartbeat := time.NewTicker(10 * time.Second)
+	defer heartbeat.Stop()
+	for {
+		l.beat.Store(time.Now().UnixNano())
+		select {
+		case <-ctx.Done():
+			return nil
+		case b := <-batches:
+			l.take(b)
+			l.gather(batches)
+		case request := <-l.requests:
+			request(l)
+			l.gather(batches)
+		case <-drift:
+			l.compare, l.dirty = true, true
+		case <-l.retry.C():
+			l.dirty = true
+		case <-heartbeat.C:
+		}
+		if l.dirty && l.inSync {
+			l.flush(ctx)
+		}
+	}
+}
+
+// gather takes what else is waiting, until the queue is empty or flushAfter has passed.
+func (l *loop) gather(batches <-chan datastore.Batch) {
+	deadline := time.Now().Add(flushAfter)
+	for time.Now().Before(deadline) {
+		select {
+		case b := <-batches:
+			l.take(b)
+		case request := <-l.requests:
+			request(l)
+		default:
+			return
+		}
+	}
+}
+
+func (l *loop) take(b datastore.Batch) {
+	for _, u := range b.Updates {
+		l.update(u)
+	}
+	if b.Faults != nil {
+		l.faults = b.Faults
+		l.logFaults()
+		l.publish(nil, nil)
+	}
+	if b.InSync && !l.inSync {
+		l.inSync = true
+		l.touch()
+		l.o.Log.Info("in sync with the datastore")
+	}
+}
+
+// touch notes that there is something to flush.
+func (l *loop) touch() {
+	if !l.dirty {
+		l.dirty, l.since = true, time.Now()
+	}
+}
+
+// update gives one object from the watch to the resolvers.
+func (l *loop) update(u datastore.Update) {
+	object := u.Object
+	switch u.Key.Kind {
+	case v3.KindWorkloadEndpoint:
+		var counts bool
+		if object, counts = l.overlay(u.Key, object); !counts {
+			return
+		}
+	case v3.KindNode, v3.KindIPPool, v3.KindIPAMBlock:
+		l.router.Update(u.Key, object)
+	}
+	l.resolver.Update(u.Key, object)
+	l.touch()
+}
+
+// flush resolves what is pending and applies it.
+func (l *loop) flush(ctx context.Context) {
+	start := time.Now()
+	state, changes := l.resolver.Flush()
+	l.router.Flush(state, changes)
+	if changes.Empty() && !l.compare && !l.retry.pending() && l.applies > 0 && len(l.waiters) == 0 {
+		l.dirty = false // it did not concern this node
+		return
+	}
+	if l.compare {
+		changes = nil
+	}
+	resolved := time.Now()
+	result, err := l.o.Dataplane.Apply(ctx, state, changes)
+	if ctx.Err() != nil {
+		return
+	}
+	l.o.Metrics.applied(start, resolved, l.since, l.dirty)
+	l.dirty, l.compare = false, err != nil
+	l.applies++
+	l.settle(state, &result, err)
+	l.publish(state, &result)
+}
+
+// settle tells waiters, plans a retry, and logs what is new.
+func (l *loop) settle(state *dataplane.State, result *dataplane.Result, err error) {
+	failure := failureText(result, err)
+	if failure == "" {
+		l.retry.reset()
+	} else {
+		l.retry.next()
+	}
+	if failure != l.lastErr {
+		if failure != "" {
+			l.o.Log.Error("not everything is in force; retrying", "failed", failure)
+		} else {
+			l.o.Log.Info("everything is in force again")
+		}
+		l.lastErr = failure
+	}
+	if err != nil {
+		l.o.Metrics.applyErrors.Inc()
+	}
+	for w := range l.waiters {
+		if w.last = w.held(state, result, err); w.last == nil {
+			delete(l.waiters, w)
+			close(w.done)
+		}
+	}
+}
+
+// held says what holds w up, nil if nothing does any more.
+func (w *waiter) held(state *dataplane.State, result *dataplane.Result, err error) error {
+	if err != nil {
+		return err
+	}
+	if failed := result.Endpoints[w.id]; failed != nil {
+		return failed
+	}
+	if _, there := state.Endpoints[w.id]; there != w.present {
+		return errors.New("the endpoint is not as asked in the resolved state")
+	}
+	return nil
+}
+
+// startDrift looks for foreign changes beside the loop, and signals when there are some.
+func (l *loop) startDrift(ctx context.Context) (<-chan struct{}, func()) {
+	checker, ok := l.o.Dataplane.(DriftChecker)
+	if !ok || l.o.DriftInterval == 0 {
+		return nil, func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	drift := make(chan struct{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(l.o.DriftInterval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			drifted, err := checker.CheckDrift(ctx)
+			if err != nil && ctx.Err() == nil {
+				l.o.Log.Warn("can't tell whether the kernel has drifted", "error", err)
+			}
+			if drifted {
+				select {
+				case drift <- struct{}{}:
+				case <-ctx.Done():
+				}
+			}
+		}
+	}()
+	return drift, func() { cancel(); <-ended }
+}
+
+// backoff doubles from 100 ms to 30 s.
+type backoff struct {
+	delay time.Duration
+	timer *time.Timer
+}
+
+// C fires when it is time to try again.
+func (b *backoff) C() <-chan time.Time {
+	if b.timer == nil {
+		return nil
+	}
+	return b.timer.C
+}
+
+// pending tells whether something has failed and is to be tried again.
+func (b *backoff) pending() bool { return b.timer != nil }
+
+// next plans another try.
+func (b *backoff) next() {
+	b.delay = min(max(2*b.delay, 100*time.Millisecond), 30*time.Second)
+	if b.timer != nil {
+		b.timer.Stop()
+	}
+	b.timer = time.NewTimer(b.delay)
+}
+
+// reset says that nothing fails any more.
+func (b *backoff) reset() {
+	if b.timer != nil {
+		b.timer.Stop()
+	}
+	*b = backoff{}
+}
+
+// logFaults says what can't be read from the datastore, each time that changes.
+func (l *loop) logFaults() {
+	for _, text := range faultTexts(l.faults) {
+		l.o.Log.Warn("an object can't be read from the datastore; what was known of it stays in force", "fault", text)
+	}
+}
+
+func faultTexts(faults []datastore.Fault) []string {
+	out := make([]string, len(faults))
+	for i, f := range faults {
+		out[i] = f.String()
+	}
+	return out
+}

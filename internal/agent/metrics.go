@@ -1,0 +1,83 @@
+package agent
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/felid-net/felid/dataplane"
+)
+
+// Metrics are all of the agent's metrics.
+type Metrics struct {
+	latency, resolve, apply                                prometheus.Histogram
+	applyErrors, repairs, writes                           prometheus.Counter
+	chains, rules, sets, members                           prometheus.Gauge
+	endpoints, policies, uncovered, failed, faults, inSync prometheus.Gauge
+	last                                                   dataplane.Stats
+}
+
+// NewMetrics registers the metrics with r.
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	buckets := prometheus.ExponentialBuckets(0.0005, 2, 16) // 0.5 ms to 16 s
+	histogram := func(name, help string) prometheus.Histogram {
+		h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "felid_" + name, Help: help, Buckets: buckets})
+		r.MustRegister(h)
+		return h
+	}
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: "felid_" + name, Help: help})
+		r.MustRegister(c)
+		return c
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "felid_" + name, Help: help})
+		r.MustRegister(g)
+		return g
+	}
+	return &Metrics{
+		latency:     histogram("event_to_kernel_seconds", "From the oldest datastore event or CNI call of a batch to the end of its Apply."),
+		resolve:     histogram("resolve_seconds", "Time to resolve a batch."),
+		apply:       histogram("apply_seconds", "Time to apply a batch to the host."),
+		applyErrors: counter("apply_errors_total", "Applies that failed as a whole."),
+		repairs:     counter("drift_repairs_total", "Objects that somebody else had changed and that were put right."),
+		writes:      counter("kernel_writes_total", "Calls that changed the kernel."),
+		chains:      gauge("chains", "Chains of ours in the kernel."),
+		rules:       gauge("rules", "Rules of ours in the kernel."),
+		sets:        gauge("ip_sets", "IP sets of ours in the kernel."),
+		members:     gauge("ip_set_members", "Members of IP sets of ours in the kernel."),
+		endpoints:   gauge("endpoints", "Local endpoints."),
+		policies:    gauge("policies", "Policies and profiles that apply to local endpoints."),
+		uncovered:   gauge("uncovered_endpoints", "Local endpoints whose policy is not in force as it should be."),
+		failed:      gauge("failed_objects", "Objects that are not in force and are retried."),
+		faults:      gauge("datastore_faults", "Objects that can't be read from the datastore."),
+		inSync:      gauge("in_sync", "1 once everything in the datastore has been seen."),
+	}
+}
+
+// applied notes the times of one turn.
+func (m *Metrics) applied(start, resolved, since time.Time, dirty bool) {
+	now := time.Now()
+	m.resolve.Observe(resolved.Sub(start).Seconds())
+	m.apply.Observe(now.Sub(resolved).Seconds())
+	if dirty && !since.IsZero() {
+		m.latency.Observe(now.Sub(since).Seconds())
+	}
+}
+
+// observe notes what holds after an Apply.
+func (m *Metrics) observe(s *Status, r *dataplane.Result) {
+	m.chains.Set(float64(r.Stats.Chains))
+	m.rules.Set(float64(r.Stats.Rules))
+	m.sets.Set(float64(r.Stats.Sets))
+	m.members.Set(float64(r.Stats.Members))
+	m.repairs.Add(float64(max(0, r.Stats.Repairs-m.last.Repairs)))
+	m.writes.Add(float64(max(0, r.Stats.Writes-m.last.Writes)))
+	m.last = r.Stats
+	m.endpoints.Set(float64(s.Endpoints))
+	m.policies.Set(float64(s.Policies))
+	m.uncovered.Set(float64(len(r.Endpoints)))
+	m.failed.Set(float64(len(s.Failed)))
+	m.faults.Set(float64(len(s.Faults)))
+	m.inSync.Set(map[bool]float64{true: 1}[s.InSync])
+}
