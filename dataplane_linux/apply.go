@@ -18,6 +18,10 @@ import (
 func (d *Dataplane) Apply(ctx context.Context, s *dataplane.State, changes *dataplane.Changes) (dataplane.Result, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		d.whole = true
+		return dataplane.Result{}, err
+	}
 	if d.whole {
 		changes = nil
 	}

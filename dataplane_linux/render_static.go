@@ -94,9 +94,9 @@ func (r *renderer) neighbours(f Family, where string) {
 	}
 }
 
-// masquerades tells whether the family has a nat table of ours.
+// masquerades tells whether the family has a nat table of ours. A guest leaves what goes out to the other plugin.
 func (r *renderer) masquerades(f Family, nat *dataplane.NAT) bool {
-	return r.enabled(f) && slices.ContainsFunc(nat.Masquerade, hasFamily(f))
+	return r.host.Owner && r.enabled(f) && slices.ContainsFunc(nat.Masquerade, hasFamily(f))
 }
 
 // natTable masquerades what goes from a pool with natOutgoing to an address in no pool, unless it goes to a pod.

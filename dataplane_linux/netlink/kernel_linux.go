@@ -66,16 +66,19 @@ func (k *kernel) name(index int) string {
 	return req.Name()
 }
 
-func (k *kernel) Routes() ([]Route, error) {
-	var out []Route
-	filter := &netlink.Route{Protocol: Protocol, Table: unix.RT_TABLE_MAIN}
-	err := k.h.RouteListFilteredIter(netlink.FAMILY_ALL, filter, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE, func(r netlink.Route) bool {
-		if dst, ok := prefixOf(r.Dst); ok {
-			out = append(out, k.routeOf(dst, &r))
+func (k *kernel) Routes() (ours, others []Route, err error) {
+	filter := &netlink.Route{Table: unix.RT_TABLE_MAIN}
+	err = k.h.RouteListFilteredIter(netlink.FAMILY_ALL, filter, netlink.RT_FILTER_TABLE, func(r netlink.Route) bool {
+		dst, ok := prefixOf(r.Dst)
+		switch {
+		case ok && r.Protocol == Protocol:
+			ours = append(ours, k.routeOf(dst, &r))
+		case ok:
+			others = append(others, k.routeOf(dst, &r))
 		}
 		return true
 	})
-	return out, err
+	return ours, others, err
 }
 
 func (k *kernel) routeOf(dst netip.Prefix, r *netlink.Route) Route {

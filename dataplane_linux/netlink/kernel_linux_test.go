@@ -74,14 +74,14 @@ func TestRoutesOfEachKind(t *testing.T) {
 					if err := k.SetRoute(r, i > 0); err != nil {
 						t.Fatalf("%s after %s: %v", r, from, err)
 					}
-					if got, err := k.Routes(); err != nil || !slices.Equal(got, []Route{r}) {
+					if got, _, err := k.Routes(); err != nil || !slices.Equal(got, []Route{r}) {
 						t.Fatalf("routes %v (%v), want %s", got, err, r)
 					}
 				}
 				if err := k.DeleteRoute(to); err != nil {
 					t.Fatal(err)
 				}
-				if got, err := k.Routes(); err != nil || len(got) > 0 {
+				if got, _, err := k.Routes(); err != nil || len(got) > 0 {
 					t.Fatalf("%v (%v) left after deleting %s", got, err, to)
 				}
 			}
@@ -96,18 +96,31 @@ func TestForeignRoutesStay(t *testing.T) {
 	ip(t, "link add dummy0 type veth peer name peer0")
 	ip(t, "link set dummy0 up")
 	ip(t, "link set peer0 up")
-	ip(t, "route add 10.65.0.1/32 dev dummy0 proto 80")
+	ip(t, "route add 10.65.0.1/32 dev peer0 proto 80")
 	r := Route{Dst: prefix("10.65.0.1/32"), Device: "dummy0"}
 	n.SetRoute(r)
 	res, err := n.Apply(context.Background())
 	if err != nil || !errors.Is(res.Routes[r.Dst], ErrForeign) {
 		t.Fatalf("%v, %v; want %v", res.Routes, err, ErrForeign)
 	}
+	other := Route{Dst: prefix("10.65.0.2/32"), Device: "dummy0"}
+	ip(t, "route add 10.65.0.2/32 dev dummy0 proto 80")
+	n.SetRoute(other)
+	if res, err = n.Apply(context.Background()); err != nil || res.Routes[other.Dst] != nil || res.Writes > 0 {
+		t.Fatalf("a route of another that leads where ours would: %+v, %v", res, err)
+	}
+	if drifted, err := n.Drifted(); err != nil || !drifted { // r is still wanted
+		t.Fatalf("drifted %v, %v", drifted, err)
+	}
 	n.RemoveRoute(r.Dst)
+	if drifted, err := n.Drifted(); err != nil || drifted {
+		t.Fatalf("drifted %v, %v", drifted, err)
+	}
+	n.RemoveRoute(other.Dst)
 	if _, err := n.Apply(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if out := ip(t, "route"); !strings.Contains(out, "10.65.0.1") {
+	if out := ip(t, "route"); !strings.Contains(out, "10.65.0.1") || !strings.Contains(out, "10.65.0.2") {
 		t.Errorf("the route of another was deleted: %s", out)
 	}
 }

@@ -16,8 +16,8 @@ import (
 type Kernel interface {
 	// Link tells whether an interface is there, and up.
 	Link(name string) (there, up bool, err error)
-	// Routes are those with our protocol number in the main table.
-	Routes() ([]Route, error)
+	// Routes are those of the main table: with our protocol number, and with any other.
+	Routes() (ours, others []Route, err error)
 	// SetRoute adds a route, or changes ours to the same destination. ErrForeign: somebody else has one there.
 	SetRoute(r Route, change bool) error
 	DeleteRoute(r Route) error // gone already is no error
@@ -40,6 +40,7 @@ type Network struct {
 	kernel Kernel
 
 	mu         sync.Mutex
+	foreign    map[netip.Prefix]struct{} // routes of others that lead where ours would
 	routes     *delta.Map[netip.Prefix, Route]
 	devices    map[string]Device
 	unset      map[string]struct{} // devices whose settings are not known to be right
@@ -64,7 +65,7 @@ type Result struct {
 // New is a Network that desires nothing: the first Apply would remove all routes of ours.
 func New(k Kernel) *Network {
 	return &Network{kernel: k, routes: delta.New[netip.Prefix, Route](), devices: map[string]Device{}, unset: map[string]struct{}{},
-		changed: make(chan struct{}, 1)}
+		foreign: map[netip.Prefix]struct{}{}, changed: make(chan struct{}, 1)}
 }
 
 // Changed receives when an interface of ours has come, gone, or changed, or a route of ours was taken away: Apply is wanted.
@@ -142,12 +143,15 @@ func (n *Network) Apply(ctx context.Context) (Result, error) {
 			return res, err
 		}
 	}
+	kept := map[netip.Prefix]error{}
 	for _, r := range maps.Collect(n.routes.Removals()) {
 		if err := n.kernel.DeleteRoute(r); err != nil {
-			res.Routes[r.Dst] = fmt.Errorf("delete route %s: %w", r, err)
+			kept[r.Dst] = fmt.Errorf("delete route %s: %w", r, err)
 			continue
 		}
-		res.Writes++
+		if _, foreign := n.foreign[r.Dst]; !foreign {
+			res.Writes++
+		}
 		n.routes.RemoveActual(r.Dst)
 	}
 	for name := range n.unset {
@@ -155,23 +159,46 @@ func (n *Network) Apply(ctx context.Context) (Result, error) {
 			res.Devices[name] = err
 		}
 	}
-	for dst, r := range maps.Collect(n.routes.Updates()) {
-		if err := n.route(r, &res); err != nil {
-			res.Routes[dst] = err
+	if n.updates(&res) { // somebody else has made routes meanwhile: perhaps the same
+		if err := n.readRoutes(); err != nil {
+			return res, err
 		}
+		n.updates(&res)
 	}
+	maps.Copy(res.Routes, kept)
 	res.Repairs, n.repairs = n.repairs, 0
 	return res, ctx.Err()
 }
 
+// updates makes and changes routes, and tells whether others' were in the way.
+func (n *Network) updates(res *Result) (foreign bool) {
+	clear(res.Routes)
+	for dst, r := range maps.Collect(n.routes.Updates()) {
+		if err := n.route(r, res); err != nil {
+			res.Routes[dst] = err
+			foreign = foreign || errors.Is(err, ErrForeign)
+		}
+	}
+	return foreign
+}
+
+// readRoutes takes in what is there. A route of somebody else that leads where ours would is as good.
 func (n *Network) readRoutes() error {
-	routes, err := n.kernel.Routes()
+	ours, others, err := n.kernel.Routes()
 	if err != nil {
 		return fmt.Errorf("read routes: %w", err)
 	}
-	actual := make(map[netip.Prefix]Route, len(routes))
-	for _, r := range routes {
+	actual := make(map[netip.Prefix]Route, len(ours))
+	clear(n.foreign)
+	for _, r := range others {
+		if want, ok := n.routes.Desired(r.Dst); ok && want == r {
+			actual[r.Dst] = r
+			n.foreign[r.Dst] = struct{}{}
+		}
+	}
+	for _, r := range ours {
 		actual[r.Dst] = r
+		delete(n.foreign, r.Dst)
 	}
 	if n.read {
 		for dst, was := range n.routes.AllActual() {
@@ -225,6 +252,9 @@ func (n *Network) route(r Route, res *Result) error {
 		}
 	}
 	_, change := n.routes.Actual(r.Dst)
+	if _, foreign := n.foreign[r.Dst]; foreign {
+		change = false
+	}
 	if err := n.kernel.SetRoute(r, change); err != nil {
 		return fmt.Errorf("route %s: %w", r, err)
 	}
