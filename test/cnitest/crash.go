@@ -148,6 +148,7 @@ func RunFaults(t *testing.T, open func(t *testing.T) Faulty) {
 	t.Run("DeadlineUndoes", func(t *testing.T) { testDeadline(t, open(t)) })
 	t.Run("HangUpUndoes", func(t *testing.T) { testHangUp(t, open(t)) })
 	t.Run("KilledWhileHeld", func(t *testing.T) { testKilledWhileHeld(t, open(t)) })
+	t.Run("AddressAlone", func(t *testing.T) { testAddressAlone(t, open(t)) })
 	t.Run("OutOfSync", func(t *testing.T) { testOutOfSync(t, open(t)) })
 	t.Run("DelWaitsForAdd", func(t *testing.T) { testDelWaitsForAdd(t, open(t)) })
 }
@@ -201,6 +202,9 @@ func held(t *testing.T, w World, s *sandbox) {
 
 func testHangUp(t *testing.T, w Faulty) {
 	c := newContainers(t, w)
+	w.Kill(t)
+	w.SetTimeout(t, "1h") // the deadline is not what undoes it
+	w.Start(t)
 	w.Hold(t, true)
 	s := newSandbox(t, "web/orphan")
 	ctx, cancel := context.WithCancel(context.Background())
@@ -236,6 +240,31 @@ func testKilledWhileHeld(t *testing.T, w Faulty) {
 	w.Start(t)
 	addrs := c.mustAdd(t, s)
 	wantConnected(t, w, map[*sandbox][]netip.Addr{s: addrs})
+	c.mustDel(t, s)
+	wantNothing(t, w)
+}
+
+// testAddressAlone: the agent dies in an ADD, then the machine does. The address is all that is left, and DEL finds it by its handle.
+func testAddressAlone(t *testing.T, w Faulty) {
+	c := newContainers(t, w)
+	w.Hold(t, true)
+	s := newSandbox(t, "web/lost")
+	answer := make(chan error, 1)
+	go func() { _, err := c.add(t, s); answer <- err }()
+	held(t, w, s)
+	w.Kill(t)
+	wantCode(t, "ADD of a killed agent", <-answer, 11)
+	Command(t, "ip", "-n", w.Netns(), "link", "del", podLinks(t, w)[aliasOf(s)].IfName)
+	if rec := records(t, w)[s.id+" eth0"]; rec != nil {
+		if err := w.Store().Delete(context.Background(), v3.KeyOf(rec), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Hold(t, false)
+	w.Start(t)
+	if len(assigned(t, w)) == 0 {
+		t.Fatal("no address was left: this test tests nothing")
+	}
 	c.mustDel(t, s)
 	wantNothing(t, w)
 }
