@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -56,6 +57,21 @@ func (c *claims) remove(p *peer) {
 		c.shared[address], c.single[address] = claimants, claimants[0]
 		if len(claimants) == 1 {
 			delete(c.shared, address)
+		}
+	}
+}
+
+// replace puts q where p is; they claim the same.
+func (c *claims) replace(p, q *peer) {
+	if p.isSet {
+		return
+	}
+	for _, address := range p.nets {
+		if c.single[address] == p {
+			c.single[address] = q
+		}
+		if i := slices.Index(c.shared[address], p); i >= 0 {
+			c.shared[address][i] = q
 		}
 	}
 }
@@ -133,15 +149,13 @@ func (c *claims) rivals(p *peer) []*peer {
 
 // disputed are the peers that claim an address which others claim too.
 func (c *claims) disputed() []*peer {
-	var all []*peer
+	all := map[*peer]struct{}{}
 	for _, claimants := range c.shared {
 		for _, q := range claimants {
-			if !slices.Contains(all, q) {
-				all = append(all, q)
-			}
+			all[q] = struct{}{}
 		}
 	}
-	return all
+	return slices.Collect(maps.Keys(all))
 }
 
 // setBlock replaces a block; o is nil where it is gone. A block whose CIDR can't be read says nothing.

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 	"unique"
 
@@ -80,6 +81,8 @@ type profile struct {
 	name   string
 	object *v3.Profile
 	labels labelSet
+	// children are the peers that it lends to; only Resolver keeps them.
+	children map[*livePeer]struct{}
 }
 
 func (p *profile) set(o *v3.Profile) {
@@ -100,4 +103,15 @@ func (s profileSet) named(name string) *profile {
 		s[name] = p
 	}
 	return p
+}
+
+// allNamed are the profiles of these names, each once.
+func (s profileSet) allNamed(names []string) []*profile {
+	var all []*profile
+	for _, name := range names {
+		if p := s.named(name); !slices.Contains(all, p) {
+			all = append(all, p)
+		}
+	}
+	return all
 }

@@ -77,9 +77,7 @@ func newWorkload(o *v3.WorkloadEndpoint, node dataplane.NodeName, profiles profi
 		key: v3.KeyOf(o), own: ownLabels(o.Labels, given), nets: fullLength(addrs), ports: ports,
 		pod: o.Spec.Pod, created: o.CreationTimestamp.Unix(),
 	}
-	for _, name := range o.Spec.Profiles {
-		p.profiles = append(p.profiles, profiles.named(name))
-	}
+	p.profiles = profiles.allNamed(o.Spec.Profiles)
 	p.inherit(o.Namespace, account, profiles)
 	if node == "" || o.Spec.Node == string(node) {
 		p.endpoint = &dataplane.Endpoint{
@@ -118,9 +116,7 @@ func newHostEndpoint(o *v3.HostEndpoint, profiles profileSet, r *reader) *peer {
 		key: v3.KeyOf(o), own: ownLabels(o.Labels, nil), nets: fullLength(r.addrs("spec.expectedIPs", o.Spec.ExpectedIPs)),
 		ports: r.endpointPorts(o.Spec.Ports), created: o.CreationTimestamp.Unix(),
 	}
-	for _, name := range o.Spec.Profiles {
-		p.parents = append(p.parents, profiles.named(name))
-	}
+	p.parents = profiles.allNamed(o.Spec.Profiles)
 	return p
 }
 

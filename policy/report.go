@@ -43,5 +43,5 @@ func newReport(conditions []Condition) *Report {
 			strings.Compare(a.Field, b.Field), strings.Compare(a.Type, b.Type), strings.Compare(a.Message, b.Message),
 		)
 	})
-	return &Report{Conditions: conditions}
+	return &Report{Conditions: append([]Condition{}, conditions...)}
 }

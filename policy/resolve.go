@@ -96,7 +96,7 @@ func (w *world) readPeer(p *peer) {
 }
 
 func (w *world) readService(o *v3.ServiceEndpoints, r *reader) {
-	name, slice := serviceOf(o)
+	name, slice := serviceOf(o.Namespace, o.Name)
 	if w.services[name] == nil {
 		w.services[name] = newService()
 	}

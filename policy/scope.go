@@ -28,7 +28,7 @@ type policy struct {
 
 // newPolicy is nil for what is no policy, and for a policy whose selectors, tier or types can't be read: it counts as absent.
 func newPolicy(o v3.Object, r *reader) *policy {
-	p := &policy{key: v3.KeyOf(o)}
+	p := &policy{key: r.key}
 	var namespaces string
 	switch o := o.(type) {
 	case *v3.NetworkPolicy:

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"net/netip"
+	"strings"
 
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/dataplane"
@@ -185,12 +186,10 @@ type service struct {
 
 func newService() *service { return &service{slices: map[string]*v3.ServiceEndpoints{}} }
 
-// serviceOf names the service that a view is of, and tells whether it is one of its slices.
-func serviceOf(o *v3.ServiceEndpoints) (name serviceName, slice bool) {
-	if o.Spec.Service != "" {
-		return serviceName{o.Namespace, o.Spec.Service}, true
-	}
-	return serviceName{o.Namespace, o.Name}, false
+// serviceOf names the service that a view is of, and tells whether it is one of its slices, which are named "SERVICE/SLICE".
+func serviceOf(namespace, view string) (name serviceName, slice bool) {
+	of, _, slice := strings.Cut(view, "/")
+	return serviceName{namespace, of}, slice
 }
 
 // set replaces one of the views of the service; o is nil where it is gone.
