@@ -69,11 +69,11 @@ func TestNetworkPolicyRules(t *testing.T) {
 		},
 		{
 			name: "ports",
-			spec: `{podSelector: {}, ingress: [{ports: [{port: 443}, {port: 8000, endPort: 8080}, {port: 80}, {port: http}, {port: 81, endPort: 90},
+			spec: `{podSelector: {}, ingress: [{ports: [{port: 443}, {port: 8000, endPort: 8080}, {port: 80}, {port: http}, {port: 81, endPort: 90}, {port: 445},
 			  {port: 8081}, {port: 80, endPort: 80}, {port: http}, {port: 65535}, {port: dns, protocol: UDP}, {protocol: SCTP}, {protocol: SCTP, port: 7}]}]}`,
 			types: both[:1],
 			ingress: []v3.Rule{
-				allow(tcp, v3.EntityRule{}, to(append(numbers(80, 90, 443, 443, 8000, 8081, 65535, 65535), v3.Port{Name: "http"})...)),
+				allow(tcp, v3.EntityRule{}, to(append(numbers(80, 90, 443, 443, 445, 445, 8000, 8081, 65535, 65535), v3.Port{Name: "http"})...)),
 				allow(udp, v3.EntityRule{}, to(v3.Port{Name: "dns"})),
 				allow(&v3.Protocol{Name: "SCTP"}, v3.EntityRule{}, v3.EntityRule{}),
 			},

@@ -33,7 +33,7 @@ func TestConversionKeepsKubernetesSemantics(t *testing.T) {
 			}
 			converted = append(converted, p)
 		}
-		for range 10 {
+		for range 100 {
 			f := w.drawFlow(t)
 			want := w.kubernetesAllows(policies, f, true) && w.kubernetesAllows(policies, f, false)
 			got := w.convertedAllow(converted, f, true) && w.convertedAllow(converted, f, false)
@@ -62,7 +62,7 @@ var (
 	drawValue    = rapid.SampledFrom([]string{"x", "y", "z"})
 	drawLabels   = rapid.MapOfN(drawKey, drawValue, 0, 2)
 	drawProtocol = rapid.SampledFrom([]corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP})
-	drawNumber   = rapid.Int32Range(1, 12)
+	drawNumber   = rapid.Int32Range(1, 8)
 )
 
 func drawWorld(t *rapid.T) *world {
