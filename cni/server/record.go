@@ -9,23 +9,6 @@ import (
 	"github.com/felid-net/felid/datastore"
 )
 
-// StoredPods are Pods read from a datastore at each call.
-type StoredPods struct{ Store datastore.Store }
-
-// Pod implements Pods.
-func (p StoredPods) Pod(ctx context.Context, namespace, name string) (*v3.WorkloadEndpoint, error) {
-	key := v3.Key{Kind: v3.KindWorkloadEndpoint, Namespace: namespace, Name: name}
-	o, err := p.Store.Get(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	view, ok := o.(*v3.WorkloadEndpoint)
-	if !ok {
-		return nil, fmt.Errorf("%s: the datastore gave a %s", key, o.GetKind())
-	}
-	return view, nil
-}
-
 // write stores a record, whatever is there: the newest sandbox of a pod is the pod's, on whichever node the one before was.
 func (s *Server) write(ctx context.Context, rec *v3.WorkloadEndpoint) error {
 	_, err := s.o.Store.Update(ctx, rec)

@@ -22,14 +22,16 @@ import (
 	"github.com/felid-net/felid/cni/server"
 	"github.com/felid-net/felid/datastore"
 	"github.com/felid-net/felid/datastore/dstest"
+	"github.com/felid-net/felid/datastore/local"
 	"github.com/felid-net/felid/ipam"
 	"github.com/felid-net/felid/test/cnitest"
 )
 
 const (
-	envDir  = "FELID_TEST_TWIN" // set: this process is a twin's agent, and this is its folder
-	envWait = "FELID_TEST_TIMEOUT"
-	node    = "node-1"
+	envDir   = "FELID_TEST_TWIN" // set: this process is a twin's agent, and this is its folder
+	envStore = "FELID_TEST_STORE"
+	envWait  = "FELID_TEST_TIMEOUT"
+	node     = "node-1"
 )
 
 func TestMain(m *testing.M) {
@@ -41,29 +43,42 @@ func TestMain(m *testing.M) {
 }
 
 func TestPlugin(t *testing.T) {
-	cnitest.Run(t, func(t *testing.T) cnitest.World { return newTwin(t) })
+	cnitest.Run(t, func(t *testing.T) cnitest.World { return newTwin(t, lent) })
+}
+
+// TestPluginLocal is the same on a directory, which the agent and the test open each for itself.
+func TestPluginLocal(t *testing.T) {
+	cnitest.Run(t, func(t *testing.T) cnitest.World { return newTwin(t, inFolder) })
 }
 
 func TestPluginFaults(t *testing.T) {
-	cnitest.RunFaults(t, func(t *testing.T) cnitest.Faulty { return newTwin(t) })
+	cnitest.RunFaults(t, func(t *testing.T) cnitest.Faulty { return newTwin(t, lent) })
 }
 
 // twin is a node whose agent is this package's server with a loop in memory, in a process of its own that can be killed.
 type twin struct {
 	dir     string
 	netns   string
+	kind    string
 	store   datastore.Store
 	timeout string
 	agent   *exec.Cmd
 	log     *bytes.Buffer
 }
 
-func newTwin(t testing.TB) *twin {
+// Where a twin's store is.
+const (
+	lent     = "lent"     // in the test's memory
+	inFolder = "inFolder" // in the folder "store"
+)
+
+func newTwin(t testing.TB, kind string) *twin {
 	t.Helper()
-	w := &twin{dir: t.TempDir(), store: dstest.NewMemory(), timeout: "10s"}
+	w := &twin{dir: t.TempDir(), kind: kind, timeout: "10s"}
 	if len(w.dir) > 90 { // a socket's path has at most 107 bytes
 		w.dir = shortDir(t)
 	}
+	w.openStore(t)
 	w.netns = cnitest.NewNetns(t, "node")
 	for name, cidr := range map[string]string{"pool-4": cnitest.Pool4, "pool-6": cnitest.Pool6} {
 		pool := &v3.IPPool{Spec: v3.IPPoolSpec{CIDR: cidr}}
@@ -71,14 +86,6 @@ func newTwin(t testing.TB) *twin {
 		if _, err := w.store.Create(context.Background(), pool); err != nil {
 			t.Fatal(err)
 		}
-	}
-	l, err := net.Listen("unix", filepath.Join(w.dir, "store"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	if err := lend(l, w.store); err != nil {
-		t.Fatal(err)
 	}
 	w.start(t)
 	t.Cleanup(func() {
@@ -91,6 +98,28 @@ func newTwin(t testing.TB) *twin {
 		}
 	})
 	return w
+}
+
+func (w *twin) openStore(t testing.TB) {
+	t.Helper()
+	if w.kind == inFolder {
+		store, err := local.Open(filepath.Join(w.dir, "store"), local.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = store.Close() })
+		w.store = store
+		return
+	}
+	w.store = dstest.NewMemory()
+	l, err := net.Listen("unix", filepath.Join(w.dir, "store"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	if err := lend(l, w.store); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func shortDir(t testing.TB) string {
@@ -111,7 +140,7 @@ func (w *twin) start(t testing.TB) {
 	}
 	_ = os.Remove(filepath.Join(w.dir, "ready"))
 	w.agent = exec.Command("ip", "netns", "exec", w.netns, os.Args[0])
-	w.agent.Env = append(os.Environ(), envDir+"="+w.dir, envWait+"="+w.timeout)
+	w.agent.Env = append(os.Environ(), envDir+"="+w.dir, envStore+"="+w.kind, envWait+"="+w.timeout)
 	w.agent.Stdout, w.agent.Stderr = w.log, w.log
 	if err := w.agent.Start(); err != nil {
 		t.Fatal(err)
@@ -165,7 +194,7 @@ func (w *twin) SetTimeout(_ *testing.T, d string) { w.timeout = d }
 
 // runTwin is the agent's process: it is in the node's network namespace.
 func runTwin(dir string) error {
-	store, err := borrow(filepath.Join(dir, "store"))
+	store, err := openTwinStore(filepath.Join(dir, "store"))
 	if err != nil {
 		return err
 	}
@@ -181,7 +210,7 @@ func runTwin(dir string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	s, err := server.New(server.Options{
 		Socket: filepath.Join(dir, "cni.sock"), Node: node, InterfacePrefix: "fld", IPv6: true, Timeout: timeout,
-		Store: store, IPAM: ipam.New(store, node, ipam.Options{Log: log}), Pods: server.StoredPods{Store: store},
+		Store: store, IPAM: ipam.New(store, node, ipam.Options{Log: log}), Pods: pods{store},
 		Loop: &twinLoop{hold: filepath.Join(dir, "hold"), unready: filepath.Join(dir, "unready"), inForce: map[v3.Key]*v3.WorkloadEndpoint{}}, Log: log,
 	})
 	if err != nil {
@@ -196,6 +225,24 @@ func runTwin(dir string) error {
 		return err
 	}
 	return <-served
+}
+
+func openTwinStore(path string) (datastore.Store, error) {
+	if os.Getenv(envStore) == inFolder {
+		return local.Open(path, local.Options{})
+	}
+	return borrow(path)
+}
+
+// pods finds pods in the store.
+type pods struct{ store datastore.Store }
+
+func (p pods) Pod(ctx context.Context, namespace, name string) (*v3.WorkloadEndpoint, error) {
+	o, err := p.store.Get(ctx, v3.Key{Kind: v3.KindWorkloadEndpoint, Namespace: namespace, Name: name})
+	if err != nil {
+		return nil, err
+	}
+	return o.(*v3.WorkloadEndpoint), nil
 }
 
 // twinLoop is a node loop in memory. An endpoint is in force when the host has its routes: without them no answer reaches the pod.
