@@ -248,15 +248,3 @@ func apply(t *testing.T, d *Dataplane, s *dataplane.State, changes *dataplane.Ch
 	}
 	return res
 }
-
-// changed names endpoints and policies.
-func changed(endpoints []dataplane.EndpointID, policies ...dataplane.PolicyID) *dataplane.Changes {
-	c := dataplane.NewChanges()
-	for _, id := range endpoints {
-		c.Endpoints[id] = struct{}{}
-	}
-	for _, id := range policies {
-		c.Policies[id] = struct{}{}
-	}
-	return c
-}
