@@ -220,7 +220,7 @@ func in(t *testing.T, netns, name string, args ...string) string {
 }
 
 // Eventually waits until what returns nil.
-func Eventually(t *testing.T, what func() error) {
+func Eventually(t testing.TB, what func() error) {
 	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	for {
