@@ -181,6 +181,7 @@ func (s *Store) List(ctx context.Context, kind v3.Kind, namespace string) (datas
 	slices.SortFunc(keys, compareKeys)
 	list.Objects = make([]v3.Object, 0, len(keys))
 	l := s.loader()
+	l.fresh = true
 	for _, key := range keys {
 		if o, _ := s.compose(key, l); o != nil {
 			list.Objects = append(list.Objects, o)
@@ -196,19 +197,22 @@ func (s *Store) List(ctx context.Context, kind v3.Kind, namespace string) (datas
 // revision is what a Watch may go on from.
 func (s *Store) revision() string { return fmt.Sprintf("%s.%d", s.boot, s.index.number) }
 
-// loader reads files, each once.
+// loader reads files, each once; with fresh, it takes what the scan decoded instead.
 type loader struct {
 	*Store
-	read map[string]*contents
+	read  map[string]*contents
+	fresh bool
 }
 
-func (s *Store) loader() *loader { return &loader{s, map[string]*contents{}} }
+func (s *Store) loader() *loader { return &loader{Store: s, read: map[string]*contents{}} }
 
 // file reads and decodes a file, and brings the index in line with it; nil: it is gone or can't be read.
 func (l *loader) file(path string) *contents {
 	c, ok := l.read[path]
 	if !ok {
-		c = l.fresh[path]
+		if l.fresh {
+			c = l.Store.fresh[path]
+		}
 		if c == nil {
 			c = l.sync(path, true)
 		}
@@ -224,7 +228,7 @@ func (l *loader) object(key v3.Key, p *place) v3.Object {
 	}
 	it := l.file(p.path).find(key, p)
 	if it != nil && it.object == nil { // decoded by the scan, and handed out since
-		delete(l.fresh, p.path)
+		delete(l.Store.fresh, p.path)
 		l.read[p.path] = l.sync(p.path, true)
 		it = l.read[p.path].find(key, p)
 	}
@@ -343,6 +347,9 @@ func faultsOf(path string, c *contents) []datastore.Fault {
 func keyFrom(text string) v3.Key {
 	kind, name, _ := strings.Cut(text, " ")
 	key := v3.Key{Kind: v3.Kind(kind), Name: name}
+	if _, ok := v3.InfoOf(key.Kind); !ok {
+		return v3.Key{} // a fault of every kind
+	}
 	if namespace, rest, ok := strings.Cut(name, "/"); ok {
 		key.Namespace, key.Name = namespace, rest
 	}

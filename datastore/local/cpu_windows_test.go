@@ -1,0 +1,20 @@
+package local
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/sys/windows"
+)
+
+// cpuTime is what this process has used.
+func cpuTime(tb testing.TB) time.Duration {
+	var created, exited, kernel, user windows.Filetime
+	if err := windows.GetProcessTimes(windows.CurrentProcess(), &created, &exited, &kernel, &user); err != nil {
+		tb.Fatal(err)
+	}
+	span := func(f windows.Filetime) time.Duration { // in units of 100 ns
+		return 100 * time.Duration(int64(f.HighDateTime)<<32|int64(f.LowDateTime))
+	}
+	return span(kernel) + span(user)
+}
