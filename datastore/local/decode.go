@@ -34,6 +34,8 @@ type item struct {
 	revision string
 	doc      int    // which document
 	inList   bool   // one of several of a List: can't be written by itself
+	field    string // "items[2]", where inList
+	given    string // the resourceVersion that the file gives
 	origin   string // "Namespace web-ns", where role is not stored
 }
 
@@ -130,7 +132,7 @@ func (p *parser) list(i int, source, text []byte, revision string) {
 // object decodes one object; field is where it is in its document, "" for the whole of it.
 func (p *parser) object(i int, source, text []byte, meta metav1.TypeMeta, revision, field string) {
 	doc := &p.out.docs[i]
-	it := item{revision: revision, doc: i, inList: field != ""}
+	it := item{revision: revision, doc: i, inList: field != "", field: field}
 	var errs []v3.FieldError
 	switch {
 	case meta.APIVersion == v3.APIVersion:
@@ -185,6 +187,7 @@ func (p *parser) resource(it *item, text []byte, meta metav1.TypeMeta) []v3.Fiel
 
 // add puts an item into the contents.
 func (p *parser) add(it item) {
+	it.given = it.object.GetResourceVersion()
 	it.object.SetResourceVersion(it.revision)
 	p.out.items = append(p.out.items, it)
 }

@@ -22,6 +22,22 @@ type Found struct {
 	Line   int // of its document
 	// Origin is the Kubernetes object that this is a view of ("Namespace web-ns"); "" for an object of projectcalico.org/v3.
 	Origin string
+	// Revision is the resourceVersion that the file gives; the object's own is empty.
+	Revision string
+
+	source []byte // of its document
+	field  string // of the document: "items[2]"; "" for the whole of it
+}
+
+// Locate writes file and line into errors about the object, from their fields: the nearest line that can be found.
+func (f *Found) Locate(errs []v3.FieldError) {
+	for i := range errs {
+		field := errs[i].Field
+		if f.field != "" {
+			field = f.field + "." + field
+		}
+		errs[i].File, errs[i].Line = f.File, f.Line+locate(f.source, field)-1
+	}
 }
 
 // Objects is what ReadFiles found.
@@ -58,7 +74,12 @@ func (o *Objects) All() []v3.Object {
 // name file, line and object; an object with an error is not among the objects. An object that is there twice is an error.
 // The error is of the call itself: a path that can't be read.
 func ReadFiles(paths ...string) (*Objects, []v3.FieldError, error) {
-	r := reader{out: &Objects{Foreign: map[string]int{}}, seen: map[v3.Key]int{}, pods: map[v3.Key]*v3.WorkloadEndpoint{}}
+	return ReadFilesFrom(os.Stdin, paths...)
+}
+
+// ReadFilesFrom is ReadFiles with another standard input.
+func ReadFilesFrom(stdin io.Reader, paths ...string) (*Objects, []v3.FieldError, error) {
+	r := reader{stdin: stdin, out: &Objects{Foreign: map[string]int{}}, seen: map[v3.Key]int{}, pods: map[v3.Key]*v3.WorkloadEndpoint{}}
 	var errs []error
 	for _, path := range paths {
 		if err := r.path(path); err != nil {
@@ -79,15 +100,16 @@ func Parse(name string, text []byte) (*Objects, []v3.FieldError) {
 
 // reader gathers what files hold.
 type reader struct {
-	out  *Objects
-	errs []v3.FieldError
-	seen map[v3.Key]int // index into out.Found
-	pods map[v3.Key]*v3.WorkloadEndpoint
+	stdin io.Reader
+	out   *Objects
+	errs  []v3.FieldError
+	seen  map[v3.Key]int // index into out.Found
+	pods  map[v3.Key]*v3.WorkloadEndpoint
 }
 
 func (r *reader) path(path string) error {
 	if path == "-" {
-		data, err := io.ReadAll(os.Stdin)
+		data, err := io.ReadAll(r.stdin)
 		if err != nil {
 			return fmt.Errorf("standard input: %w", err)
 		}
@@ -131,7 +153,11 @@ func (r *reader) data(path string, data []byte) {
 	}
 	for i := range c.items {
 		it := &c.items[i]
-		found := Found{Object: it.object, File: path, Line: c.docs[it.doc].line, Origin: it.origin}
+		doc := c.docs[it.doc]
+		found := Found{
+			Object: it.object, File: path, Line: doc.line, Origin: it.origin, Revision: it.given,
+			source: data[doc.start:doc.end], field: it.field,
+		}
 		found.Object.SetResourceVersion("")
 		r.add(it, found)
 	}
