@@ -30,7 +30,7 @@ func some[T any](m maker, label string, most int, draw func() T) []T {
 
 func (m maker) labels() map[string]string {
 	out := map[string]string{}
-	for range rapid.IntRange(0, 3).Draw(m.T, "labels") {
+	for range rapid.IntRange(1, 3).Draw(m.T, "labels") {
 		out[pick(m, "key", "app", "app", "role", "role", "pcns.team", "projectcalico.org/namespace")] = pick(m, "value", "a", "b", "c")
 	}
 	return out
@@ -38,7 +38,7 @@ func (m maker) labels() map[string]string {
 
 func (m maker) selector() string {
 	return pick(m, "selector",
-		"", "all()", "app == 'a'", "app == 'b'", "role == 'a'", "has(app)", "!has(role)", "app != 'a'", "app in {'a', 'c'}",
+		"", "all()", "app == 'a'", "app == 'b'", "role == 'a'", "app == 'a'", "has(app)", "app != 'c'", "role in {'a', 'b'}", "pcns.team == 'a'", "has(app)", "!has(role)", "app != 'a'", "app in {'a', 'c'}",
 		"role not in {'b'}", "app == 'a' && role == 'b'", "app == 'a' || role == 'c'", "app starts with 'a' && has(role)",
 		"pcns.team == 'a'", "app == 'a' && app == 'b'", "!(app == 'c' && has(role))", "projectcalico.org/name == 'x'", "global()", "app =",
 	)
@@ -58,7 +58,7 @@ func (m maker) meta(namespace, name string) metav1.ObjectMeta {
 }
 
 func (m maker) address() string {
-	return pick(m, "address", "10.0.0.1", "10.0.0.2", "10.0.0.3/32", "10.0.0.4", "fd00::1", "fd00::2/128", "fd00::3", "10.0.0.300")
+	return pick(m, "address", "10.0.0.1", "10.0.0.2", "10.0.0.3/32", "10.0.0.4", "fd00::1", "fd00::2/128", "fd00::3", "10.0.0.1", "10.0.0.2", "10.0.0.5", "10.0.0.300")
 }
 
 func (m maker) net() string {
@@ -66,17 +66,17 @@ func (m maker) net() string {
 }
 
 func (m maker) protocol() *v3.Protocol {
-	p := pick(m, "protocol", v3.Protocol{Name: "TCP"}, v3.Protocol{Name: "udp"}, v3.Protocol{Name: "ICMP"}, v3.Protocol{Number: 132}, v3.Protocol{Name: "XYZ"})
+	p := pick(m, "protocol", v3.Protocol{Name: "TCP"}, v3.Protocol{Name: "TCP"}, v3.Protocol{Name: "TCP"}, v3.Protocol{Name: "udp"}, v3.Protocol{Name: "UDP"}, v3.Protocol{Name: "ICMP"}, v3.Protocol{Number: 132}, v3.Protocol{Name: "XYZ"})
 	return &p
 }
 
 func (m maker) port() v3.Port {
-	return pick(m, "port", v3.Port{Min: 80, Max: 80}, v3.Port{Min: 8000, Max: 9000}, v3.Port{Name: "http"}, v3.Port{Name: "dns"}, v3.Port{})
+	return pick(m, "port", v3.Port{Min: 80, Max: 80}, v3.Port{Min: 8000, Max: 9000}, v3.Port{Name: "http"}, v3.Port{Name: "http"}, v3.Port{Name: "dns"}, v3.Port{})
 }
 
 func (m maker) endpointPort() v3.EndpointPort {
 	return v3.EndpointPort{
-		Name: pick(m, "port name", "http", "dns", ""), Protocol: *m.protocol(), Port: pick[uint16](m, "port number", 80, 8080, 53, 0),
+		Name: pick(m, "port name", "http", "http", "dns", "dns", ""), Protocol: *m.protocol(), Port: pick[uint16](m, "port number", 80, 80, 8080, 53, 0),
 	}
 }
 
@@ -85,10 +85,10 @@ func (m maker) entity() v3.EntityRule {
 	if m.chance("nets?", 25) {
 		e.Nets = some(m, "nets", 3, m.net)
 	}
-	if m.chance("notNets?", 15) {
+	if m.chance("notNets?", 8) {
 		e.NotNets = some(m, "notNets", 2, m.net)
 	}
-	if m.chance("selector?", 45) {
+	if m.chance("selector?", 55) {
 		e.Selector = m.selector()
 	}
 	if m.chance("notSelector?", 20) {
@@ -106,7 +106,7 @@ func (m maker) entity() v3.EntityRule {
 	if m.chance("notPorts?", 15) {
 		e.NotPorts = some(m, "notPorts", 2, m.port)
 	}
-	if m.chance("domains?", 10) {
+	if m.chance("domains?", 4) {
 		e.Domains = []string{"example.org"}
 	}
 	if m.chance("serviceAccounts?", 15) {
@@ -119,15 +119,15 @@ func (m maker) entity() v3.EntityRule {
 }
 
 func (m maker) rule() v3.Rule {
-	r := v3.Rule{Action: pick(m, "action", v3.Allow, v3.Allow, v3.Deny, v3.Pass, v3.Log, "Jump"), Source: m.entity(), Destination: m.entity()}
-	if m.chance("protocol?", 60) {
+	r := v3.Rule{Action: pick(m, "action", v3.Allow, v3.Allow, v3.Allow, v3.Deny, v3.Deny, v3.Pass, v3.Log, "Jump"), Source: m.entity(), Destination: m.entity()}
+	if m.chance("protocol?", 40) {
 		r.Protocol = m.protocol()
 	}
 	if m.chance("notProtocol?", 10) {
 		r.NotProtocol = m.protocol()
 	}
 	if m.chance("ipVersion?", 15) {
-		r.IPVersion = new(pick(m, "ipVersion", 4, 6, 5))
+		r.IPVersion = new(pick(m, "ipVersion", 4, 6, 6, 4, 5))
 	}
 	if m.chance("icmp?", 10) {
 		r.ICMP = pick(m, "icmp", &v3.ICMPFields{}, &v3.ICMPFields{Type: new(8)}, &v3.ICMPFields{Type: new(8), Code: new(0)}, &v3.ICMPFields{Code: new(1)})
@@ -135,10 +135,10 @@ func (m maker) rule() v3.Rule {
 	if m.chance("notICMP?", 10) {
 		r.NotICMP = pick(m, "notICMP", &v3.ICMPFields{}, &v3.ICMPFields{Type: new(3)}, &v3.ICMPFields{Type: new(300)})
 	}
-	if m.chance("http?", 5) {
+	if m.chance("http?", 2) {
 		r.HTTP = &v3.HTTPMatch{Methods: []string{"GET"}}
 	}
-	if m.chance("unknown?", 5) {
+	if m.chance("unknown?", 2) {
 		r.Unknown = []string{"mood"}
 	}
 	return r
@@ -153,12 +153,14 @@ func (m maker) order() *float64 {
 
 func (m maker) spec() v3.PolicySpec {
 	s := v3.PolicySpec{
-		Tier: pick(m, "tier", "", "default", "t1", "t2", "kube-admin", "no.tier"), Order: m.order(), Selector: m.selector(),
-		Ingress: some(m, "ingress", 3, m.rule), Egress: some(m, "egress", 2, m.rule),
-		ServiceAccountSelector: pick(m, "serviceAccountSelector", "", "", "", "team == 'a'"),
+		Tier: pick(m, "tier", "", "default", "t1", "t1", "t2", "kube-admin", "no.tier"), Order: m.order(), Selector: m.selector(),
+		Ingress: some(m, "ingress", 4, m.rule), Egress: some(m, "egress", 3, m.rule),
+		ServiceAccountSelector: pick(m, "serviceAccountSelector", "", "", "", "", "", "team == 'a'"),
 	}
 	if m.chance("types?", 40) {
-		s.Types = some(m, "types", 2, func() v3.PolicyType { return pick(m, "type", v3.PolicyTypeIngress, v3.PolicyTypeEgress, "Sideways") })
+		s.Types = some(m, "types", 2, func() v3.PolicyType {
+			return pick(m, "type", v3.PolicyTypeIngress, v3.PolicyTypeEgress, v3.PolicyTypeIngress, v3.PolicyTypeEgress, "Sideways")
+		})
 	}
 	return s
 }
@@ -168,7 +170,7 @@ func (m maker) workload() *v3.WorkloadEndpoint {
 	o := &v3.WorkloadEndpoint{ObjectMeta: m.meta(namespace, name)}
 	o.Spec = v3.WorkloadEndpointSpec{
 		Orchestrator: pick(m, "orchestrator", "k8s", ""), Node: pick(m, "node", "a", "b"), Pod: name, Endpoint: pick(m, "interface", "eth0", "eth0", "net1"),
-		ServiceAccountName: pick(m, "account", "", "sa1", "sa2"), IPNetworks: some(m, "networks", 3, m.address),
+		ServiceAccountName: pick(m, "account", "", "sa1", "sa2"), IPNetworks: append(some(m, "networks", 2, m.address), m.address()),
 		Profiles: some(m, "profiles", 2, func() string { return pick(m, "profile", "kns."+namespace, "extra", "absent") }),
 		Ports:    some(m, "endpoint ports", 2, m.endpointPort), InterfaceName: "fld" + name,
 	}

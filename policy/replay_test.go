@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"reflect"
@@ -17,18 +18,27 @@ import (
 )
 
 // TestReplay holds Resolver to Resolve: whatever the way to the resources of now, the State, its changes and the report are theirs.
-// -rapid.checks=N makes it longer.
+// -rapid.checks=N makes each of its rounds longer.
 func TestReplay(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		m := maker{t}
-		p := newPlayer(pick[dataplane.NodeName](m, "whose", "a", ""))
-		for range rapid.IntRange(1, 60).Draw(t, "steps") {
-			p.step(m)
-		}
-		p.flush(t)
-		p.reverse(m)
-		p.flush(t)
-	})
+	for round := range 6 {
+		t.Run(fmt.Sprint(round), rapid.MakeCheck(replay))
+	}
+}
+
+func replay(t *rapid.T) {
+	m := maker{t}
+	p := newPlayer(pick[dataplane.NodeName](m, "whose", "a", ""))
+	for range 25 {
+		o := m.object()
+		p.update(v3.KeyOf(o), o)
+	}
+	p.flush(t)
+	for range rapid.IntRange(5, 40).Draw(t, "steps") {
+		p.step(m)
+	}
+	p.flush(t)
+	p.reverse(m)
+	p.flush(t)
 }
 
 // player keeps what a Resolver should know, and a copy of its State that only Changes keep up to date.
