@@ -1,0 +1,141 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/policy"
+)
+
+func newExplain(app *App) *cobra.Command {
+	var a flowArgs
+	var port, sourcePort, icmp, output string
+	c := &cobra.Command{
+		Use:   "explain --from X --to Y",
+		Short: "Say whether a connection is allowed, and why",
+		Long: "Say whether a connection is allowed, and why. X and Y are pod/NS/NAME, hostendpoint/NAME, node/NAME, or an address.\n" +
+			"The answer comes from the same core that programs the kernel, for both sides, whatever node they are on.",
+		Args: cobra.NoArgs,
+	}
+	in := addInput(c, app)
+	f := c.Flags()
+	f.StringVar(&a.from, "from", "", "where the connection comes from")
+	f.StringVar(&a.to, "to", "", "where it goes to")
+	f.StringVar(&a.protocol, "protocol", "", "TCP (default), UDP, SCTP, ICMP, … or a number")
+	f.StringVar(&port, "port", "", "destination port")
+	f.StringVar(&sourcePort, "source-port", "", "source port")
+	f.StringVar(&icmp, "icmp", "", "ICMP TYPE or TYPE/CODE")
+	f.IntVar(&a.ipVersion, "ip-version", 0, "4 or 6 (default: 4 where both ends have it)")
+	addOutput(c, &output, "table", "json")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if err := a.parse(port, sourcePort, icmp); err != nil {
+			return usage(err)
+		}
+		objects, err := in.objects(c.Context(), true)
+		if err != nil {
+			return err
+		}
+		state, _ := resolve(objects)
+		flow, err := a.flow(state)
+		if err != nil {
+			return usage(err)
+		}
+		answer := policy.Explain(state, flow)
+		if output == "json" {
+			return printJSON(app.Out, answer)
+		}
+		printAnswer(app.Out, &a, flow, answer)
+		return nil
+	}
+	return c
+}
+
+// parse reads the flags that are text.
+func (a *flowArgs) parse(port, sourcePort, icmp string) (err error) {
+	if a.from == "" || a.to == "" {
+		return errors.New("--from and --to are needed")
+	}
+	if a.ipVersion != 0 && a.ipVersion != 4 && a.ipVersion != 6 {
+		return fmt.Errorf("--ip-version %d; valid: 4, 6", a.ipVersion)
+	}
+	var errs []error
+	if port != "" {
+		a.port, err = parsePort(port)
+		errs = append(errs, err)
+	}
+	if sourcePort != "" {
+		a.sourcePort, err = parsePort(sourcePort)
+		errs = append(errs, err)
+	}
+	if icmp != "" {
+		a.icmp, err = parseICMP(icmp)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func printAnswer(w io.Writer, a *flowArgs, f policy.Flow, answer policy.Answer) {
+	fmt.Fprintf(w, "%s: %s (%s) to %s (%s), %s\n", answer.Verdict, a.from, f.Src, a.to, f.Dst, matterOf(f))
+	printSide(w, "egress", answer.Egress, a.from)
+	printSide(w, "ingress", answer.Ingress, a.to)
+}
+
+// matterOf is protocol and port, or ICMP type.
+func matterOf(f policy.Flow) string {
+	names := map[uint8]string{
+		dataplane.ProtoTCP: "TCP", dataplane.ProtoUDP: "UDP", dataplane.ProtoSCTP: "SCTP", dataplane.ProtoUDPLite: "UDPLite",
+		dataplane.ProtoICMP: "ICMP", dataplane.ProtoICMPv6: "ICMPv6",
+	}
+	name, known := names[f.Protocol]
+	if !known {
+		name = fmt.Sprintf("protocol %d", f.Protocol)
+	}
+	if f.ICMPType >= 0 {
+		return fmt.Sprintf("%s type %d code %d", name, f.ICMPType, f.ICMPCode)
+	}
+	if f.DstPort != 0 {
+		return fmt.Sprintf("%s port %d", name, f.DstPort)
+	}
+	return name
+}
+
+func printSide(w io.Writer, side string, v *policy.Verdict, end string) {
+	if v == nil {
+		fmt.Fprintf(w, "\n%s: %s is no endpoint that felid manages\n", side, end)
+		return
+	}
+	fmt.Fprintf(w, "\n%s of %s: %s by %s\n", side, v.Endpoint, v.Action, deciderText(v.By))
+	for _, s := range v.Trace {
+		by := policy.Decider{Kind: s.Kind, Namespace: s.Namespace, Name: s.Name, Tier: s.Tier}
+		result := "matched"
+		if !s.Matched {
+			result = "not matched: " + s.Why
+		}
+		fmt.Fprintf(w, "  %s rule %d %s: %s", nameOfDecider(by), s.Rule, s.Action, result)
+		if s.Note != "" {
+			fmt.Fprintf(w, " (%s)", s.Note)
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+// deciderText is "NetworkPolicy web-ns/p (tier application), rule 2" or "end of tier application, after NetworkPolicy web-ns/p".
+func deciderText(d policy.Decider) string {
+	switch {
+	case d.Name == "":
+		return d.Reason
+	case d.Reason == policy.ReasonEndOfTier:
+		return fmt.Sprintf("end of tier %s, after %s", d.Tier, nameOfDecider(d))
+	case d.Tier != "":
+		return fmt.Sprintf("%s (tier %s), rule %d", nameOfDecider(d), d.Tier, d.Rule)
+	}
+	return fmt.Sprintf("%s, rule %d", nameOfDecider(d), d.Rule)
+}
+
+func nameOfDecider(d policy.Decider) string {
+	return dataplane.PolicyID{Kind: d.Kind, Namespace: d.Namespace, Name: d.Name}.String()
+}

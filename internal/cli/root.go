@@ -1,0 +1,92 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/internal/config"
+)
+
+// version is set by the linker.
+var version = "unknown"
+
+// App is what the commands need from outside: the streams, the environment, and the driver of this operating system.
+type App struct {
+	In       io.Reader
+	Out, Err io.Writer
+	Env      func(string) (string, bool)
+	// NewDataplane opens the driver that enforces on this host.
+	NewDataplane func(*config.Config, *slog.Logger) (dataplane.Dataplane, error)
+}
+
+// Main runs felid with args (without the program's name) and returns the exit status.
+func Main(ctx context.Context, app App, args []string) int {
+	root := newRoot(&app)
+	root.SetArgs(args)
+	root.SetIn(app.In)
+	root.SetOut(app.Out)
+	root.SetErr(app.Err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var status *exitError
+	if !errors.As(err, &status) {
+		status = &exitError{exitUsage, err} // cobra's own: unknown command, unknown flag
+	}
+	if status.err != nil {
+		fmt.Fprintln(app.Err, "error:", status.err)
+	}
+	return status.code
+}
+
+func newRoot(app *App) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "felid",
+		Short:         "Secure and connect the pods and hosts of a cluster, and say why a packet passes or not",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.AddCommand(
+		newVersion(app), newAgent(app),
+		newValidate(app), newGet(app), newCreate(app), newApply(app), newReplace(app), newDelete(app), newLabel(app),
+		newExplain(app), newTest(app), newRender(app), newPolicy(app), newEndpoint(app), newLab(app),
+	)
+	return root
+}
+
+// The exit statuses that are not 0.
+const (
+	exitNo          = 1
+	exitUsage       = 2
+	exitUnreachable = 3
+)
+
+// exitError is an error with its exit status; a nil err has been printed already.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return "failed"
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+func no(err error) error          { return &exitError{exitNo, err} }
+func usage(err error) error       { return &exitError{exitUsage, err} }
+func unreachable(err error) error { return &exitError{exitUnreachable, err} }
+
+// OSEnv is the environment of the process.
+func OSEnv(key string) (string, bool) { return os.LookupEnv(key) }
