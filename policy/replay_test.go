@@ -109,15 +109,19 @@ func (p *player) reverse(m maker) {
 func (p *player) flush(t *rapid.T) {
 	state, changes := p.resolver.Flush()
 	want, report := policy.Resolve(slices.Collect(maps.Values(p.now)), p.opts)
-	if !reflect.DeepEqual(want, state) {
-		t.Fatalf("Resolver differs from Resolve (-Resolve +Resolver):\n%s", cmp.Diff(want, state, compareValues))
-	}
+	compareStates(t, want, state)
 	if got := p.resolver.Report(); !reflect.DeepEqual(report, got) {
 		t.Fatalf("reports differ (-Resolve +Resolver):\n%s", cmp.Diff(report, got))
 	}
 	applyChanges(t, p.copy, state, changes)
 	if !reflect.DeepEqual(state, p.copy) {
 		t.Fatalf("changes do not lead to the state (-State +by changes):\n%s", cmp.Diff(state, p.copy, compareValues))
+	}
+}
+
+func compareStates(t interface{ Fatalf(string, ...any) }, want, got *dataplane.State) {
+	if !reflect.DeepEqual(want, got) {
+		t.Fatalf("Resolver differs from Resolve (-Resolve +Resolver):\n%s", cmp.Diff(want, got, compareValues))
 	}
 }
 
