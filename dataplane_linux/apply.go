@@ -36,9 +36,7 @@ func (d *Dataplane) Apply(ctx context.Context, s *dataplane.State, changes *data
 			t.Retry()
 		}
 	}
-	for a := range d.local.update(s, changes, d.net) {
-		d.forget[a] = struct{}{}
-	}
+	maps.Copy(d.forget, d.local.update(s, changes, d.net))
 	d.record.update(s, changes, r)
 	res := dataplane.Result{
 		Endpoints: map[dataplane.EndpointID]error{}, Policies: map[dataplane.PolicyID]error{}, Others: map[string]error{},
@@ -116,8 +114,16 @@ func (d *Dataplane) writeRoutes(ctx context.Context, b *blame) {
 	for p, err := range d.local.refused {
 		b.res.Others["route "+p.String()] = err
 	}
-	if err := d.net.ForgetConnections(d.forget); err != nil {
-		b.res.Others["tracked connections"] = err
+	d.forgetConnections(b)
+}
+
+// forgetConnections deletes the tracked connections of addresses that were given up. Where that fails, the endpoints that had them are
+// named, though they are gone: until it succeeds, nobody may have the addresses.
+func (d *Dataplane) forgetConnections(b *blame) {
+	if err := d.net.ForgetConnections(maps.Keys(d.forget)); err != nil {
+		for _, id := range d.forget {
+			b.endpoint(id, err)
+		}
 		return
 	}
 	clear(d.forget)
@@ -262,8 +268,11 @@ func (b *blame) device(name string, err error) {
 	}
 }
 
-// route names the endpoints of an address, where it is one's.
+// route names the endpoints of an address, where it is one's, or the one that had it.
 func (b *blame) route(dst netip.Prefix, err error) {
+	if id, gone := b.d.forget[dst.Addr()]; gone && dst.IsSingleIP() {
+		b.endpoint(id, err)
+	}
 	if claims := b.d.local.claims[dst.Addr()]; dst.IsSingleIP() && len(claims) > 0 {
 		for _, id := range claims {
 			b.endpoint(id, err)

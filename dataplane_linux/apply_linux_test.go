@@ -10,31 +10,6 @@ import (
 	"github.com/felid-net/felid/dataplane"
 )
 
-// Two pods of the tests on real kernels.
-const (
-	clientID, serverID = dataplane.EndpointID("pod/a/client"), dataplane.EndpointID("pod/a/server")
-	clientIf, serverIf = "fld0000000000c", "fld0000000000e"
-)
-
-var allowAll = dataplane.PolicyID{Kind: "Profile", Name: "kns.a"}
-
-// pairState lets the client reach the server at port 80, in both families.
-func pairState() *dataplane.State {
-	s := dataplane.NewState()
-	s.Host = dataplane.Host{Node: "n", Owner: true, InterfacePrefix: "fld", WorkloadToHost: dataplane.Pass, IPv6: true}
-	addPolicy(s, &dataplane.Policy{ID: allowAll, Ingress: []dataplane.Rule{{Action: dataplane.Allow}}, Egress: []dataplane.Rule{{Action: dataplane.Allow}}})
-	p := addPolicy(s, &dataplane.Policy{ID: policyID("server"), Tier: "default", Ingress: []dataplane.Rule{
-		{Action: dataplane.Allow, Protocol: 6, Src: dataplane.Side{IPSets: []dataplane.IPSetID{"clients"}}, Dst: dataplane.Side{Ports: []dataplane.PortRange{{Min: 80, Max: 80}}}},
-	}})
-	s.IPSets["clients"] = &dataplane.IPSet{ID: "clients", Members: map[dataplane.Member]struct{}{
-		{Prefix: netip.MustParsePrefix("10.65.0.1/32")}: {}, {Prefix: netip.MustParsePrefix("fd00::1/128")}: {},
-	}}
-	s.Endpoints[clientID] = &dataplane.Endpoint{ID: clientID, Interface: clientIf, Addresses: addresses("10.65.0.1", "fd00::1"), Profiles: []dataplane.PolicyID{allowAll}}
-	s.Endpoints[serverID] = &dataplane.Endpoint{ID: serverID, Interface: serverIf, Addresses: addresses("10.65.0.2", "fd00::2"),
-		Tiers: []dataplane.EndpointTier{{Name: "default", Ingress: []dataplane.PolicyID{p}, Default: dataplane.Deny}}, Profiles: []dataplane.PolicyID{allowAll}}
-	return s
-}
-
 // pairLab is the pods of pairState; the server listens on 80 and 81.
 func pairLab(t *testing.T) *lab {
 	l := newLab(t)

@@ -43,7 +43,7 @@ func (d *Dataplane) CheckDrift(ctx context.Context) (needsApply bool, err error)
 	if needsApply {
 		d.log.Warn("rules, sets or routes of felid were changed by somebody else")
 	}
-	return needsApply, nil
+	return needsApply || d.net.Stale(), nil
 }
 
 // suspects are what to read back.
@@ -51,7 +51,7 @@ func (d *Dataplane) suspects(ctx context.Context) (tables []*iptables.Table, set
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.applied {
-		return nil, false, false, nil
+		return nil, false, false, nil // the first Apply will read everything
 	}
 	if time.Since(d.lastFull) >= d.cfg.FullCheck {
 		d.lastFull = time.Now()

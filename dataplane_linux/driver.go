@@ -47,9 +47,9 @@ type Dataplane struct {
 
 	record   *record
 	local    *local
-	forget   map[netip.Addr]struct{} // addresses whose tracked connections are still to be deleted
-	whole    bool                    // the last Apply did not end well: the next compares everything
-	applied  bool                    // there has been an Apply that did
+	forget   map[netip.Addr]dataplane.EndpointID // addresses whose tracked connections are still to be deleted, and whose they were
+	whole    bool                                // the last Apply did not end well: the next compares everything
+	applied  bool                                // there has been an Apply that did
 	lastFull time.Time
 	stats    dataplane.Stats
 }
@@ -76,7 +76,7 @@ func assemble(cfg Config, p parts) (*Dataplane, error) {
 	if _, err := newRenderer(cfg.render(), &dataplane.Host{}); err != nil {
 		return nil, err
 	}
-	d := &Dataplane{cfg: cfg, log: cfg.Log, done: make(chan struct{}), whole: true, local: newLocal(), forget: map[netip.Addr]struct{}{}}
+	d := &Dataplane{cfg: cfg, log: cfg.Log, done: make(chan struct{}), whole: true, local: newLocal(), forget: map[netip.Addr]dataplane.EndpointID{}}
 	p.iptables.LockFile = cfg.LockFile
 	if err := d.choose(&p.iptables); err != nil {
 		return nil, err

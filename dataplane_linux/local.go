@@ -43,14 +43,14 @@ func newLocal() *local {
 
 // update takes in what moved; nil changes are everything. It returns the addresses that an endpoint has given up: their tracked
 // connections must be deleted before another gets them.
-func (l *local) update(s *dataplane.State, changes *dataplane.Changes, net routeSink) map[netip.Addr]struct{} {
+func (l *local) update(s *dataplane.State, changes *dataplane.Changes, net routeSink) map[netip.Addr]dataplane.EndpointID {
 	if l.host == nil || changes == nil || *l.host != s.Host {
 		changes = l.everything(s)
 	}
 	host := s.Host
 	l.host = &host
 	net.SetForwarding(netlink.Forwarding{IPv4: host.Owner, IPv6: host.Owner && host.IPv6})
-	gone := map[netip.Addr]struct{}{}
+	gone := map[netip.Addr]dataplane.EndpointID{}
 	moved := map[netip.Addr]struct{}{}
 	for id := range changes.Endpoints {
 		l.endpoint(id, s.Endpoints[id], net, gone, moved)
@@ -89,7 +89,7 @@ func (l *local) everything(s *dataplane.State) *dataplane.Changes {
 func (l *local) routed(a netip.Addr) bool { return l.host.Owner && (a.Is4() || l.host.IPv6) }
 
 // endpoint takes in one endpoint, which may be nil.
-func (l *local) endpoint(id dataplane.EndpointID, ep *dataplane.Endpoint, net routeSink, gone, moved map[netip.Addr]struct{}) {
+func (l *local) endpoint(id dataplane.EndpointID, ep *dataplane.Endpoint, net routeSink, gone map[netip.Addr]dataplane.EndpointID, moved map[netip.Addr]struct{}) {
 	old, now := l.endpoints[id], place{}
 	if ep != nil && interfaceFault(l.host.InterfacePrefix, ep) == nil {
 		now = place{ep.Interface, slices.Clone(ep.Addresses)}
@@ -97,7 +97,7 @@ func (l *local) endpoint(id dataplane.EndpointID, ep *dataplane.Endpoint, net ro
 	for _, a := range old.addresses {
 		moved[a] = struct{}{}
 		if old.iface != now.iface || !slices.Contains(now.addresses, a) {
-			gone[a] = struct{}{}
+			gone[a] = id
 		}
 		if !slices.Contains(now.addresses, a) {
 			l.unclaim(a, id)

@@ -46,13 +46,6 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // run runs a program in the host's namespace.
 func (l *lab) run(words ...string) string {
 	l.t.Helper()
@@ -236,15 +229,4 @@ func (l *lab) open(backend string) *Dataplane {
 	must(l.t, err)
 	l.t.Cleanup(func() { d.Close() })
 	return d
-}
-
-// apply wants everything in force.
-func apply(t *testing.T, d *Dataplane, s *dataplane.State, changes *dataplane.Changes) dataplane.Result {
-	t.Helper()
-	res, err := d.Apply(context.Background(), s, changes)
-	must(t, err)
-	if res.Failed() {
-		t.Fatalf("not in force: %v %v %v", res.Endpoints, res.Policies, res.Others)
-	}
-	return res
 }

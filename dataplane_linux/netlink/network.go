@@ -264,12 +264,16 @@ func (n *Network) route(r Route, res *Result) error {
 }
 
 // ForgetConnections deletes the tracked connections from or to any of the addresses.
-func (n *Network) ForgetConnections(addrs map[netip.Addr]struct{}) error {
-	if len(addrs) == 0 {
+func (n *Network) ForgetConnections(addrs iter.Seq[netip.Addr]) error {
+	set := map[netip.Addr]struct{}{}
+	for a := range addrs {
+		set[a] = struct{}{}
+	}
+	if len(set) == 0 {
 		return nil
 	}
-	if err := n.kernel.ForgetConnections(addrs); err != nil {
-		return fmt.Errorf("delete tracked connections of %d addresses: %w", len(addrs), err)
+	if err := n.kernel.ForgetConnections(set); err != nil {
+		return fmt.Errorf("delete tracked connections of %d addresses: %w", len(set), err)
 	}
 	return nil
 }
@@ -287,6 +291,13 @@ func (n *Network) Drifted() (bool, error) {
 		return false, err
 	}
 	return n.routes.Pending() || n.repairs > 0, nil
+}
+
+// Stale tells whether an event has come that no Apply has looked into yet.
+func (n *Network) Stale() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.known
 }
 
 // Event is what the kernel tells of: an interface that came, went or changed, or a route of ours that was taken away. The zero Event: some

@@ -20,6 +20,8 @@ type Twin struct {
 	Forgotten []netip.Addr
 	// Refuse, where set, refuses routes.
 	Refuse func(Route) error
+	// Stuck, where set, is what ForgetConnections returns.
+	Stuck error
 }
 
 // Link implements Kernel.
@@ -77,6 +79,9 @@ func (w *Twin) Set(path, value string) (bool, error) {
 
 // ForgetConnections implements Kernel.
 func (w *Twin) ForgetConnections(addrs map[netip.Addr]struct{}) error {
+	if w.Stuck != nil {
+		return w.Stuck
+	}
 	w.Forgotten = append(w.Forgotten, slices.SortedFunc(maps.Keys(addrs), netip.Addr.Compare)...)
 	return nil
 }
