@@ -115,7 +115,7 @@ func (w *world) walkTier(policies []*judged, dir dataplane.Direction, t Tuple) (
 		if p.key.Kind != v3.KindGlobalNetworkPolicy {
 			scope = p.namespace
 		}
-		if action, i := w.walkRules(rules, scope, dir, t); i >= 0 {
+		if action, i := w.walkRules(rules, scope, t); i >= 0 {
 			return action, fmt.Sprintf("%s rule %d", p.key, i)
 		}
 	}
@@ -135,7 +135,7 @@ func (w *world) walkProfiles(e *endpoint, dir dataplane.Direction, t Tuple) (dat
 		if dir == dataplane.Egress {
 			rules = p.Spec.Egress
 		}
-		action, i := w.walkRules(rules, "", dir, t)
+		action, i := w.walkRules(rules, "", t)
 		if i >= 0 && action != dataplane.Pass {
 			return action, fmt.Sprintf("%s rule %d", v3.KeyOf(p), i)
 		}
@@ -144,9 +144,9 @@ func (w *world) walkProfiles(e *endpoint, dir dataplane.Direction, t Tuple) (dat
 }
 
 // walkRules returns the first action but Log, and the rule's index; -1 where no rule decides.
-func (w *world) walkRules(rules []v3.Rule, namespace string, dir dataplane.Direction, t Tuple) (dataplane.Action, int) {
+func (w *world) walkRules(rules []v3.Rule, namespace string, t Tuple) (dataplane.Action, int) {
 	for i := range rules {
-		r := readRule(&rules[i], dir)
+		r := readRule(&rules[i])
 		if r.skip || r.action == dataplane.Log || !w.matches(r, namespace, t) {
 			continue
 		}

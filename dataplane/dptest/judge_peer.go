@@ -42,7 +42,15 @@ func (w *world) peerMatches(e v3.EntityRule, namespace string, allow bool, a net
 	if positive && !w.somePeer(e, namespace, allow, a) {
 		return false
 	}
-	return e.NotSelector == "" || !w.someLabelled(e.NotSelector, a)
+	if e.NotSelector == "" {
+		return true
+	}
+	return !w.someLabelled(e.NotSelector, a) && !(allow && w.brokenSet(e.NotSelector))
+}
+
+// brokenSet tells whether a network set that matches has an element that can't be read: then an Allow may not use it negated.
+func (w *world) brokenSet(text string) bool {
+	return slices.ContainsFunc(w.sets, func(s *netSet) bool { return s.broken && mustSelect(text, s.labels) })
 }
 
 // somePeer tells whether the address is one of an endpoint or network set that matches. Where several endpoints claim an address,

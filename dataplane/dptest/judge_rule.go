@@ -26,11 +26,14 @@ type readSide struct {
 
 // readRule applies what holds for invalid input: a bad element of a list is left out; an Allow that negates such a list is left out
 // whole; a rule that can't be read is left out where it allows, and denies its direction where it denies or passes.
-func readRule(rule *v3.Rule, dir dataplane.Direction) read {
+func readRule(rule *v3.Rule) read {
 	r := read{Rule: *rule}
 	var badSrc, badDst, lossySrc, lossyDst bool
 	r.src, lossySrc, badSrc = readEntity(rule.Source)
 	r.dst, lossyDst, badDst = readEntity(rule.Destination)
+	if rule.Action != v3.Allow && rule.Action != v3.Log && len(rule.Source.Domains)+len(rule.Destination.Domains) > 0 {
+		badDst = true // a denial of names that nobody knows yet can't be kept
+	}
 	unreadable := badSrc || badDst || rule.Invalid != "" || !readableMatch(rule)
 	switch rule.Action {
 	case v3.Allow:
@@ -40,7 +43,7 @@ func readRule(rule *v3.Rule, dir dataplane.Direction) read {
 		r.action, r.skip = dataplane.Log, true
 	case v3.Pass:
 		r.action = dataplane.Pass
-		if len(rule.Unknown) > 0 {
+		if len(rule.Unknown) > 0 || rule.HTTP != nil {
 			r.action = dataplane.Deny
 		}
 	default:
@@ -66,6 +69,9 @@ func readEntity(e v3.EntityRule) (s readSide, lossy, bad bool) {
 	selectors := []string{e.Selector, e.NotSelector, e.NamespaceSelector}
 	if e.ServiceAccounts != nil {
 		selectors = append(selectors, e.ServiceAccounts.Selector)
+	}
+	if m := e.Services; m != nil && m.Name == "" {
+		bad = true
 	}
 	for _, text := range selectors {
 		if _, err := parseSelector(text); err != nil {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -233,7 +234,21 @@ func (n *Namespace) address(iface string, a netip.Addr) error {
 	if err := n.nl.AddrReplace(l, addr); err != nil {
 		return fmt.Errorf("address %s on %s: %w", a, iface, err)
 	}
-	return nil
+	return n.settled(a)
+}
+
+// settled waits until the namespace takes packets to an address as its own: the kernel installs the route for one of IPv6 some time
+// after it has answered.
+func (n *Namespace) settled(a netip.Addr) error {
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		routes, err := n.nl.RouteGet(a.AsSlice())
+		if err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the kernel does not take address %s as its own: %v, %w", a, routes, err)
+		}
+	}
 }
 
 func (n *Namespace) neighbour(iface string, a netip.Addr, mac net.HardwareAddr) error {

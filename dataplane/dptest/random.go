@@ -29,6 +29,7 @@ func Random(seed uint64) *Case {
 			Spec: v3.TierSpec{Order: &order, DefaultAction: pick(g, v3.Deny, v3.Deny, v3.Pass)},
 		})
 	}
+	c.add(g.services()...)
 	for i := range 1 + g.IntN(5) {
 		c.add(g.policy(fmt.Sprintf("p%d", i)))
 	}
@@ -101,7 +102,11 @@ func (g *generator) nets(family uint8, n int) []string {
 
 func (g *generator) sets() []v3.Object {
 	spec := func() v3.NetworkSetSpec {
-		return v3.NetworkSetSpec{Nets: append(g.nets(4, 1+g.IntN(3)), g.nets(6, 1+g.IntN(3))...)}
+		nets := append(g.nets(4, 1+g.IntN(3)), g.nets(6, 1+g.IntN(3))...)
+		if g.maybe(8) {
+			nets = append(nets, "10.65.0.0/99")
+		}
+		return v3.NetworkSetSpec{Nets: nets}
 	}
 	return []v3.Object{
 		&v3.NetworkSet{
@@ -109,6 +114,26 @@ func (g *generator) sets() []v3.Object {
 		},
 		&v3.GlobalNetworkSet{
 			TypeMeta: typeMeta(v3.KindGlobalNetworkSet), ObjectMeta: metav1.ObjectMeta{Name: "set", Labels: map[string]string{"role": "w"}}, Spec: spec(),
+		},
+	}
+}
+
+// services are one in namespace a that finds its pods by a selector, and one with a slice.
+func (g *generator) services() []v3.Object {
+	tcp := v3.Protocol{Name: "TCP"}
+	meta := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: "a", Name: name} }
+	target := pick(g, v3.Port{Name: "http"}, v3.Port{Min: 80, Max: 80})
+	return []v3.Object{
+		&v3.ServiceEndpoints{
+			TypeMeta: typeMeta(v3.KindServiceEndpoints), ObjectMeta: meta("found"),
+			Spec: v3.ServiceEndpointsSpec{Selector: pick(g, `role == "x"`, `role != "y"`), Ports: []v3.ServicePort{{Protocol: tcp, Port: 8, Target: target}}},
+		},
+		&v3.ServiceEndpoints{
+			TypeMeta: typeMeta(v3.KindServiceEndpoints), ObjectMeta: meta("sliced/1"),
+			Spec: v3.ServiceEndpointsSpec{Service: "sliced", Endpoints: []v3.ServiceEndpoint{
+				{Address: pick(g, "10.65.0.1", "192.0.2.9"), Ports: []v3.EndpointPort{{Protocol: tcp, Port: 80}}},
+				{Address: "fd00:65::2", Ports: []v3.EndpointPort{{Protocol: tcp, Port: 81}, {Protocol: v3.Protocol{Name: "UDP"}, Port: 53}}},
+			}},
 		},
 	}
 }
@@ -161,11 +186,47 @@ func (g *generator) rule() v3.Rule {
 		r.Protocol = &v3.Protocol{Name: pick(g, "TCP", "TCP", "UDP")}
 	}
 	r.Source, r.Destination = g.side(family), g.side(family)
+	if g.maybe(10) {
+		*pick(g, &r.Source, &r.Destination) = v3.EntityRule{Services: &v3.ServiceMatch{Namespace: "a", Name: pick(g, "found", "sliced", "missing")}}
+	}
 	if r.Protocol != nil && (r.Protocol.Name == "TCP" || r.Protocol.Name == "UDP") {
-		g.ports(&r.Destination, 2)
+		if r.Destination.Services == nil {
+			g.ports(&r.Destination, 2)
+		}
 		g.ports(&r.Source, 8)
 	}
+	if g.maybe(12) {
+		g.damage(&r)
+	}
 	return r
+}
+
+// damage makes something in a rule unreadable, or something that packets can't be matched by.
+func (g *generator) damage(r *v3.Rule) {
+	side := pick(g, &r.Source, &r.Destination)
+	switch g.IntN(10) {
+	case 0:
+		side.Nets = append(side.Nets, "10.65.0.0/33")
+	case 1:
+		side.NotNets = append(side.NotNets, "fd00::/129")
+	case 2:
+		side.Selector = `role = "x"`
+	case 3:
+		side.NotSelector = "has(("
+	case 4:
+		r.Protocol = &v3.Protocol{Name: "TPC"}
+	case 5:
+		r.Unknown = []string{"onlyOnFullMoon"}
+	case 6:
+		r.HTTP = &v3.HTTPMatch{Methods: []string{"GET"}}
+	case 7:
+		r.Action = "Alow"
+	case 8:
+		code := 1
+		r.ICMP = &v3.ICMPFields{Code: &code}
+	case 9:
+		r.Destination.Domains = []string{"example.org"}
+	}
 }
 
 func (g *generator) icmp(r *v3.Rule, family uint8) {
@@ -246,15 +307,23 @@ func (g *generator) flows(c *Case) []Flow {
 	seen := map[Tuple]bool{}
 	for range 40 {
 		from, to := pick(g, ends...), pick(g, ends...)
-		if g.maybe(4) {
+		switch g.IntN(8) {
+		case 0, 1:
 			from = pick(g, outside...)
-		} else if g.maybe(4) {
+		case 2, 3:
 			to = pick(g, outside...)
+		case 4:
+			from = pick(g, "node/n1", "node/n2")
+		case 5:
+			to = pick(g, "node/n1", "node/n2")
 		}
 		if from == to {
 			continue
 		}
 		line := fmt.Sprintf("%s -> %s %s", from, to, pick(g, "TCP 80", "TCP 80", "TCP 81", "TCP 443", "UDP 80", "UDP 53", "ping"))
+		if strings.HasPrefix(from, "pod/") && g.maybe(12) {
+			line = fmt.Sprintf("%s as %s -> %s UDP 80", from, pick(g, "10.65.0.2", "192.0.2.9", "fd00:65::2"), to)
+		}
 		more, err := parseFlow(line+" : Allow", c.addresses())
 		if err != nil {
 			continue // of two families

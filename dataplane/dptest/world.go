@@ -48,6 +48,7 @@ type netSet struct {
 	labels    map[string]string
 	nsLabels  map[string]string
 	nets      []netip.Prefix
+	broken    bool // there are nets that can't be read
 }
 
 // judged is a policy with what decides its place.
@@ -209,7 +210,9 @@ func (w *world) hostEndpoint(o *v3.HostEndpoint) *endpoint {
 }
 
 func (w *world) set(namespace string, own map[string]string, spec v3.NetworkSetSpec) *netSet {
-	s := &netSet{namespace: namespace, labels: map[string]string{}, nsLabels: w.namespaceLabels(namespace), nets: readablePrefixes(spec.Nets)}
+	s := &netSet{namespace: namespace, labels: map[string]string{}, nsLabels: w.namespaceLabels(namespace)}
+	nets, bad := parseNets(spec.Nets)
+	s.nets, s.broken = nets, bad > 0
 	if p := w.profiles["kns."+namespace]; p != nil && namespace != "" {
 		maps.Copy(s.labels, p.Spec.LabelsToApply)
 	}
