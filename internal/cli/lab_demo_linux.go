@@ -240,29 +240,54 @@ func flowOf(a *lab.Attempt) (policy.Flow, error) {
 	}, nil
 }
 
-// print writes the matrix: a row a pair of pods and family.
+// print writes the matrix: a row for each pair of pods and port, IPv4 and IPv6 side by side.
 func (d *demo) print(rows []demoRow) {
 	t := tabwriter.NewWriter(d.app.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "FROM\tTO\tADDRESS\tPACKETS\tEXPLAIN\tDECIDED BY")
-	for i := range rows {
-		r := &rows[i]
-		real := "dropped"
-		switch {
-		case r.Err != nil:
-			real = "error: " + r.Err.Error()
-		case r.Allowed:
-			real = "passed"
+	fmt.Fprintln(t, "FROM\tTO\tPORT\tPACKETS\tEXPLAIN\tDECIDED BY")
+	for i := 0; i < len(rows); {
+		n := 1
+		for i+n < len(rows) && rows[i+n].samePair(&rows[i]) {
+			n++
 		}
-		mark := ""
-		if !r.agrees() {
-			mark = "  <-- DISAGREE"
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s:%d\t%s\t%s\t%s%s\n", r.From.ID(), r.To.ID(), r.Addr, r.Port, real, r.predicted.Verdict, decidedBy(r.predicted), mark)
+		first, group := &rows[i], rows[i:i+n]
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\n", first.From.ID(), first.To.ID(), first.Port, packetsText(group), explainText(group), decidedBy(first.predicted))
+		i += n
 	}
-	flush(t)
+	_ = t.Flush() // to a terminal that went away: nobody to tell
 }
 
-func flush(t *tabwriter.Writer) { _ = t.Flush() } // the demo's output went away: nobody to tell
+// samePair tells whether two rows differ in the address family alone.
+func (r *demoRow) samePair(other *demoRow) bool {
+	return r.From == other.From && r.To == other.To && r.Port == other.Port
+}
+
+// packetsText is what became of the packets, in one word where all families agree.
+func packetsText(rows []demoRow) string {
+	var texts []string
+	for i := range rows {
+		r := &rows[i]
+		text := "dropped"
+		switch {
+		case r.Err != nil:
+			text = "error: " + r.Err.Error()
+		case r.Allowed:
+			text = "passed"
+		}
+		if !r.agrees() {
+			text += " at " + r.Addr + " <-- DISAGREES"
+		}
+		texts = append(texts, text)
+	}
+	return strings.Join(slices.Compact(texts), ", ")
+}
+
+func explainText(rows []demoRow) string {
+	var texts []string
+	for i := range rows {
+		texts = append(texts, rows[i].predicted.Verdict.String())
+	}
+	return strings.Join(slices.Compact(texts), ", ")
+}
 
 // decidedBy names the side and the policy that the verdict comes from.
 func decidedBy(a policy.Answer) string {

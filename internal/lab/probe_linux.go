@@ -65,7 +65,7 @@ type Outcome struct {
 	Err error
 }
 
-// Attempts are all connections among the lab's pods, per address family and port.
+// Attempts are all connections among the lab's pods: each pair, each port, each address family, in that order.
 func (l *Lab) Attempts() []Attempt {
 	var out []Attempt
 	for _, from := range l.Pods {
@@ -73,11 +73,8 @@ func (l *Lab) Attempts() []Attempt {
 			if from == to {
 				continue
 			}
-			for i, addr := range to.Addr {
-				if i >= len(from.Addr) {
-					break
-				}
-				for _, port := range to.Ports {
+			for _, port := range to.Ports {
+				for _, addr := range to.Addr[:min(len(to.Addr), len(from.Addr))] {
 					out = append(out, Attempt{from, to, addr, port})
 				}
 			}
