@@ -46,7 +46,8 @@ func newLabDemo(app *App, dir *string) *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
-		ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGINT, syscall.SIGTERM)
+		// SIGPIPE too: whoever reads the output may go away, and the lab must be removed all the same.
+		ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 		defer stop()
 		own, err := os.MkdirTemp("", "felid-demo-")
 		if err != nil {
