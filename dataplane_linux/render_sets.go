@@ -33,7 +33,20 @@ func (s *Set) Members() iter.Seq[dataplane.Member] {
 	}
 }
 
-func (s *Set) sorted() []dataplane.Member { return slices.SortedFunc(s.Members(), compareMembers) }
+// elements are the members, sorted, as the kernel holds them: a prefix of length 0 is two halves, because hash:net can't hold one.
+func (s *Set) elements() []dataplane.Member {
+	var out []dataplane.Member
+	for m := range s.Members() {
+		if m.Prefix.Bits() > 0 {
+			out = append(out, m)
+			continue
+		}
+		low, high := halves(m.Prefix)
+		out = append(out, dataplane.Member{Prefix: low}, dataplane.Member{Prefix: high})
+	}
+	slices.SortFunc(out, compareMembers)
+	return slices.Compact(out)
+}
 
 func compareMembers(a, b dataplane.Member) int {
 	return cmp.Or(a.Prefix.Compare(b.Prefix), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))

@@ -90,18 +90,13 @@ func (r *Rendered) RestoreText(f Family, table string) string {
 	return b.String()
 }
 
-// IPSetText is the text of all sets for ipset restore. A prefix of length 0 is two halves: hash:net can't hold one.
+// IPSetText is the text of all sets for ipset restore.
 func (r *Rendered) IPSetText() string {
 	var b strings.Builder
 	for i := range r.sets {
 		set := &r.sets[i]
 		b.WriteString("create " + set.Name + " " + string(set.Type) + " family " + inet(set.Family) + " maxelem 1048576\n")
-		for _, m := range set.sorted() {
-			if m.Prefix.Bits() == 0 {
-				low, high := halves(m.Prefix)
-				b.WriteString("add " + set.Name + " " + low.String() + "\nadd " + set.Name + " " + high.String() + "\n")
-				continue
-			}
+		for _, m := range set.elements() {
 			b.WriteString("add " + set.Name + " " + memberText(set.Type, m) + "\n")
 		}
 	}
