@@ -24,10 +24,15 @@ var Kinds = []v3.Kind{
 	v3.KindNode, v3.KindIPPool, v3.KindIPAMBlock, v3.KindWorkloadEndpoint,
 }
 
-// DriftChecker is a Dataplane that can tell, beside an Apply, whether somebody else changed what it holds. It says so at most once
-// per change; the next Apply, with nil changes, puts it right.
-type DriftChecker interface {
+// Observer is a Dataplane that notices what others do to its host, and says what it works with. After either of the first two an Apply
+// is wanted, which may be one with empty changes.
+type Observer interface {
+	// CheckDrift looks, beside any Apply, whether somebody else changed what the Dataplane holds.
 	CheckDrift(ctx context.Context) (drifted bool, err error)
+	// Drift receives when the host tells of such a change by itself, an interface that came or went, for one.
+	Drift() <-chan struct{}
+	// Backend is what enforces, and why that was chosen.
+	Backend() (name, reason string)
 }
 
 // Options are what an Agent is made of.

@@ -23,6 +23,7 @@ type loop struct {
 	inSync  bool
 	dirty   bool      // updates are waiting to be flushed
 	since   time.Time // when the oldest of them came
+	wanted  bool      // an Apply is wanted, whether or not there are updates
 	compare bool      // the next Apply compares everything
 	faults  []datastore.Fault
 	retry   backoff
@@ -40,7 +41,7 @@ type waiter struct {
 
 // run is the loop.
 func (l *loop) run(ctx context.Context, batches <-chan datastore.Batch) error {
-	drift, stopDrift := l.startDrift(ctx)
+	checked, noticed, stopDrift := l.startDrift(ctx)
 	defer stopDrift()
 	heartbeat := time.NewTicker(10 * time.Second)
 	defer heartbeat.Stop()
@@ -55,13 +56,15 @@ func (l *loop) run(ctx context.Context, batches <-chan datastore.Batch) error {
 		case request := <-l.requests:
 			request(l)
 			l.gather(batches)
-		case <-drift:
-			l.compare, l.dirty = true, true
+		case <-checked:
+			l.wanted = true
+		case <-noticed:
+			l.wanted = true
 		case <-l.retry.C():
-			l.dirty = true
+			l.wanted = true
 		case <-heartbeat.C:
 		}
-		if l.dirty && l.inSync {
+		if (l.dirty || l.wanted) && l.inSync {
 			l.flush(ctx)
 		}
 	}
@@ -126,7 +129,7 @@ func (l *loop) flush(ctx context.Context) {
 	start := time.Now()
 	state, changes := l.resolver.Flush()
 	l.router.Flush(state, changes)
-	if changes.Empty() && !l.compare && !l.retry.pending() && l.applies > 0 && len(l.waiters) == 0 {
+	if changes.Empty() && !l.wanted && !l.compare && l.applies > 0 && len(l.waiters) == 0 {
 		l.dirty = false // it did not concern this node
 		return
 	}
@@ -139,7 +142,7 @@ func (l *loop) flush(ctx context.Context) {
 		return
 	}
 	l.o.Metrics.applied(start, resolved, l.since, l.dirty)
-	l.dirty, l.compare = false, err != nil
+	l.dirty, l.wanted, l.compare = false, false, err != nil
 	l.applies++
 	l.settle(state, &result, err)
 	l.publish(state, &result)
@@ -186,38 +189,43 @@ func (w *waiter) held(state *dataplane.State, result *dataplane.Result, err erro
 	return nil
 }
 
-// startDrift looks for foreign changes beside the loop, and signals when there are some.
-func (l *loop) startDrift(ctx context.Context) (<-chan struct{}, func()) {
-	checker, ok := l.o.Dataplane.(DriftChecker)
+// startDrift looks for foreign changes beside the loop. checked receives when it found some, noticed when the host told of them.
+func (l *loop) startDrift(ctx context.Context) (checked, noticed <-chan struct{}, stop func()) {
+	observer, ok := l.o.Dataplane.(Observer)
 	if !ok || l.o.DriftInterval == 0 {
-		return nil, func() {}
+		return nil, nil, func() {}
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	drift := make(chan struct{})
-	ended := make(chan struct{})
+	found, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		tick := time.NewTicker(l.o.DriftInterval)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-			drifted, err := checker.CheckDrift(ctx)
-			if err != nil && ctx.Err() == nil {
-				l.o.Log.Warn("can't tell whether the kernel has drifted", "error", err)
-			}
-			if drifted {
-				select {
-				case drift <- struct{}{}:
-				case <-ctx.Done():
-				}
-			}
-		}
+		l.watchDrift(ctx, observer, found)
 	}()
-	return drift, func() { cancel(); <-ended }
+	return found, observer.Drift(), func() { cancel(); <-ended }
+}
+
+// watchDrift asks every DriftInterval, until ctx ends.
+func (l *loop) watchDrift(ctx context.Context, observer Observer, found chan<- struct{}) {
+	tick := time.NewTicker(l.o.DriftInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		drifted, err := observer.CheckDrift(ctx)
+		if err != nil && ctx.Err() == nil {
+			l.o.Log.Warn("can't tell whether the kernel has drifted", "error", err)
+		}
+		if !drifted {
+			continue
+		}
+		select {
+		case found <- struct{}{}:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // backoff doubles from 100 ms to 30 s.
@@ -233,9 +241,6 @@ func (b *backoff) C() <-chan time.Time {
 	}
 	return b.timer.C
 }
-
-// pending tells whether something has failed and is to be tried again.
-func (b *backoff) pending() bool { return b.timer != nil }
 
 // next plans another try.
 func (b *backoff) next() {

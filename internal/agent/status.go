@@ -16,8 +16,9 @@ type Status struct {
 	Node    dataplane.NodeName `json:"node"`
 	InSync  bool               `json:"inSync"`
 	Applies int                `json:"applies"`
-	// Dataplane says which back end enforces, and why that one.
-	Dataplane string `json:"dataplane,omitempty"`
+	// Dataplane says which back end enforces, and DataplaneReason why that one.
+	Dataplane       string `json:"dataplane,omitempty"`
+	DataplaneReason string `json:"dataplaneReason,omitempty"`
 	// Failed are objects that are not in force, by their names; they are retried.
 	Failed map[string]string `json:"failed,omitempty"`
 	// Unsupported are rules that this dataplane can't express, and what it does instead.
@@ -31,17 +32,12 @@ type Status struct {
 	Stats     dataplane.Stats `json:"stats"`
 }
 
-// Describer is a Dataplane that can say which back end it is, and why.
-type Describer interface {
-	Describe() string
-}
-
 // publish makes a new Status; state and result are nil where only faults moved.
 func (l *loop) publish(state *dataplane.State, result *dataplane.Result) {
 	s := *l.status.Load()
 	s.InSync, s.Applies, s.Faults = l.inSync, l.applies, faultTexts(l.faults)
-	if d, ok := l.o.Dataplane.(Describer); ok {
-		s.Dataplane = d.Describe()
+	if o, ok := l.o.Dataplane.(Observer); ok {
+		s.Dataplane, s.DataplaneReason = o.Backend()
 	}
 	if state != nil {
 		s.Endpoints, s.Policies = len(state.Endpoints), len(state.Policies)
