@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
@@ -83,16 +84,10 @@ func (c *claims) owns(p *peer, address netip.Prefix) bool {
 		return true
 	}
 	namespace, pod := c.recorded(address.Addr())
-	owner := claimants[0]
-	for _, q := range claimants {
-		if pod != "" && q.key.Namespace == namespace && q.pod == pod {
-			return p == q
-		}
-		if q.before(owner) {
-			owner = q
-		}
-	}
-	return p == owner
+	isRecorded := func(q *peer) bool { return pod != "" && q.key.Namespace == namespace && q.pod == pod }
+	return p == slices.MinFunc(claimants, func(a, b *peer) int {
+		return cmp.Or(compareBools(isRecorded(b), isRecorded(a)), a.compareClaim(b))
+	})
 }
 
 // recorded is the pod to which a block gives the address; "" for none.

@@ -78,6 +78,7 @@ type ruleCompiler struct {
 }
 
 func (r *ruleCompiler) compile() []dataplane.Rule {
+	r.unreadable = r.in.Invalid
 	r.readAction()
 	r.readProtocols()
 	r.readSide(&r.in.Source, ".source", &r.out.Src)
@@ -325,11 +326,13 @@ func (r *ruleCompiler) readPorts(e *v3.EntityRule, at string, peers *selector.Se
 
 func (r *ruleCompiler) ports(at string, ports []v3.Port, peers *selector.Selector, use setUse) (ranges []dataplane.PortRange, sets []dataplane.IPSetID) {
 	for i, p := range ports {
-		switch {
+		switch err := p.Problem(); {
+		case err != nil:
+			r.report(fmt.Sprintf("%s%s[%d]", r.field, at, i), ConditionPartiallyInvalid, "left out: %v", err)
 		case p.Name != "":
 			sets = append(sets, r.set(namedPortSet(p.Name, peers, use)))
-		case p.Max == 0 || p.Min > p.Max:
-			r.report(fmt.Sprintf("%s%s[%d]", r.field, at, i), ConditionPartiallyInvalid, "left out: not a port; valid: 1 to 65535, a range \"a:b\", or the name of a port")
+		case p.Max == 0:
+			r.report(fmt.Sprintf("%s%s[%d]", r.field, at, i), ConditionPartiallyInvalid, "left out: no packet has port 0; valid: 1 to 65535")
 		default:
 			ranges = append(ranges, dataplane.PortRange{Min: p.Min, Max: p.Max})
 		}

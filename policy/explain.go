@@ -17,7 +17,7 @@ type Answer struct {
 
 // Explain judges both sides of a flow, found by address.
 func Explain(s *dataplane.State, f Flow) Answer {
-	return ExplainBetween(s, endpointAt(s, f.Src), endpointAt(s, f.Dst), f)
+	return ExplainBetween(s, EndpointAt(s, f.Src), EndpointAt(s, f.Dst), f)
 }
 
 // ExplainBetween judges the flow where it is known which endpoints it is between, so that a spoofed source can be asked about; "" for
@@ -38,8 +38,8 @@ func ExplainBetween(s *dataplane.State, from, to dataplane.EndpointID, f Flow) A
 	return a
 }
 
-// endpointAt is the endpoint with that address, the first by id where several have it; "" for none.
-func endpointAt(s *dataplane.State, address netip.Addr) dataplane.EndpointID {
+// EndpointAt is the endpoint with that address, the first by id where several have it; "" for none.
+func EndpointAt(s *dataplane.State, address netip.Addr) dataplane.EndpointID {
 	var first dataplane.EndpointID
 	for id, ep := range s.Endpoints {
 		if slices.Contains(ep.Addresses, address) && (first == "" || id < first) {

@@ -150,9 +150,9 @@ func EndpointIDOf(o *v3.WorkloadEndpoint) dataplane.EndpointID {
 	return dataplane.EndpointID("pod/" + o.Namespace + "/" + pod + "/" + iface)
 }
 
-// before tells whether p owns, rather than q, an address that both claim: the newest does, then the first by name.
-func (p *peer) before(q *peer) bool {
-	return cmp.Or(cmp.Compare(q.created, p.created), compareKeys(p.key, q.key)) < 0
+// compareClaim orders those that claim the same address, or the same id: the newest first, then by name.
+func (p *peer) compareClaim(q *peer) int {
+	return cmp.Or(cmp.Compare(q.created, p.created), compareKeys(p.key, q.key))
 }
 
 func compareKeys(a, b v3.Key) int {

@@ -45,3 +45,8 @@ func newReport(conditions []Condition) *Report {
 	})
 	return &Report{Conditions: append([]Condition{}, conditions...)}
 }
+
+// reportUnenforced is for kinds that are known by name alone.
+func (r *reader) reportUnenforced() {
+	r.report("", ConditionNotEnforced, "%s is stored, and has no effect yet", r.key.Kind)
+}

@@ -74,6 +74,8 @@ func (w *world) read(o v3.Object) {
 		w.claims.setBlock(o.Name, o)
 	case *v3.ServiceEndpoints:
 		w.readService(o, r)
+	case *v3.Unenforced:
+		r.reportUnenforced()
 	default:
 		if p := newPolicy(o, r); p != nil {
 			w.policies = append(w.policies, p)
@@ -89,7 +91,7 @@ func (w *world) readPeer(p *peer) {
 	w.peers = append(w.peers, p)
 	w.claims.add(p)
 	if p.endpoint != nil {
-		if other := w.locals[p.endpoint.ID]; other == nil || p.before(other) {
+		if other := w.locals[p.endpoint.ID]; other == nil || p.compareClaim(other) < 0 {
 			w.locals[p.endpoint.ID] = p
 		}
 	}

@@ -83,6 +83,10 @@ func (r *Resolver) Update(key v3.Key, o v3.Object) {
 		r.updatePolicy(key, newPolicy(o, read))
 	case v3.KindWorkloadEndpoint, v3.KindHostEndpoint, v3.KindNetworkSet, v3.KindGlobalNetworkSet:
 		r.updatePeer(key, newPeer(o, r.node, r.profiles, read))
+	default:
+		if _, ok := o.(*v3.Unenforced); ok {
+			read.reportUnenforced()
+		}
 	}
 	if len(read.conditions) > 0 {
 		r.conditions[key] = read.conditions

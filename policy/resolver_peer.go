@@ -148,7 +148,7 @@ func (r *Resolver) nominate(p *livePeer) {
 	switch other := r.elected[id]; {
 	case other == nil:
 		r.elect(p)
-	case p.before(other.peer):
+	case p.compareClaim(other.peer) < 0:
 		r.depose(other)
 		r.defeated[id] = append(r.defeated[id], other)
 		r.elect(p)
@@ -172,12 +172,7 @@ func (r *Resolver) dismiss(p *livePeer) {
 	if len(others) == 0 {
 		return
 	}
-	next := slices.MinFunc(others, func(a, b *livePeer) int {
-		if a.before(b.peer) {
-			return -1
-		}
-		return 1
-	})
+	next := slices.MinFunc(others, func(a, b *livePeer) int { return a.compareClaim(b.peer) })
 	setOrDelete(r.defeated, id, without(others, next))
 	r.elect(next)
 }
