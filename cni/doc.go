@@ -5,6 +5,11 @@
 // On the socket, a connection carries one request and one response, each one line of JSON. Closing the connection before the
 // response has come withdraws the request.
 //
+// An entry of a conflist, in which all but type may be left out:
+//
+//	{"type": "felid-cni", "socket": "/run/felid/cni.sock", "mtu": 1440, "ipam": {"type": "felid-ipam"},
+//	 "args": {"cni": {"labels": [{"key": "app", "value": "db"}]}}}
+//
 // Invariants:
 //   - Nothing but one JSON document, the result or the error, is written to standard output.
 //   - Whatever keeps the agent from answering is error 11 (try again later), for every verb but STATUS, which says 50 (not

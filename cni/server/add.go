@@ -175,8 +175,9 @@ func (s *Server) assign(ctx context.Context, e *entry) ([]netip.Addr, error) {
 }
 
 func (s *Server) request(e *entry, ipv6 bool) ipam.Request {
-	return ipam.Request{Handle: e.handle(), Namespace: e.pod.Namespace, IPv4: !ipv6, IPv6: ipv6, Attrs: map[string]string{
-		ipam.AttrPod: e.pod.Name, ipam.AttrNamespace: e.pod.Namespace, ipam.AttrContainer: e.ContainerID,
-		ipam.AttrInterface: e.IfName, ipam.AttrNetwork: e.Network,
-	}}
+	attrs := map[string]string{ipam.AttrContainer: e.ContainerID, ipam.AttrInterface: e.IfName, ipam.AttrNetwork: e.Network}
+	if e.pod.Name != "" {
+		attrs[ipam.AttrPod], attrs[ipam.AttrNamespace] = e.pod.Name, e.pod.Namespace
+	}
+	return ipam.Request{Handle: e.handle(), Namespace: e.pod.Namespace, IPv4: !ipv6, IPv6: ipv6, Attrs: attrs}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"golang.org/x/sync/errgroup"
+
 	v3 "github.com/felid-net/felid/api/v3"
 )
 
@@ -35,19 +37,32 @@ func (s *Server) Rebuild(ctx context.Context) error {
 		e.done = true
 		s.table.put(e)
 	}
-	for _, e := range stale {
-		s.table.put(e)
-		if e.record == nil && len(records.Faults) > 0 {
-			s.o.Log.Warn("an interface has no record, but not every record can be read: it stays, dropped by policy", "interface", e.host, "attachment", e.attachment.String())
-			continue
-		}
-		if err := s.detach(ctx, e); err != nil {
-			s.o.Log.Error("a leftover could not be taken away; DEL, GC or the next ADD will", "attachment", e.attachment.String(), "error", err)
-		}
-	}
+	s.clean(ctx, stale, len(records.Faults) == 0)
 	s.o.Log.Info("endpoints adopted", "adopted", len(adopted), "leftovers", len(stale))
 	s.rebuilt.Store(true)
 	return nil
+}
+
+// clean takes leftovers away, many at once: the loop applies what has gathered. What fails stays in the table. If some records can't
+// be read, an interface without one may be a pod's.
+func (s *Server) clean(ctx context.Context, stale []*entry, complete bool) {
+	var all errgroup.Group
+	all.SetLimit(32)
+	for _, e := range stale {
+		s.table.put(e)
+		log := s.o.Log.With("attachment", e.attachment.String(), "interface", e.host)
+		if e.record == nil && !complete {
+			log.Warn("an interface has no record, but not every record can be read: it stays, dropped by policy")
+			continue
+		}
+		all.Go(func() error {
+			if err := s.detach(ctx, e); err != nil {
+				log.Error("a leftover could not be taken away; DEL, GC or the next ADD will", "error", err)
+			}
+			return nil
+		})
+	}
+	_ = all.Wait() // logged
 }
 
 // dropHalves deletes interfaces whose maker died before it had marked them: they have no address, and nobody knows whose they were.

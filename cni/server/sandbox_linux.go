@@ -39,11 +39,6 @@ func newSandbox() (*sandbox, error) {
 	return &sandbox{host: host, self: self}, nil
 }
 
-func (s *sandbox) close() {
-	s.host.Close()
-	_ = s.self.Close()
-}
-
 // openNetns opens a network namespace; error 8 if path is none, or is the host's.
 func (s *sandbox) openNetns(path string) (netns.NsHandle, error) {
 	invalid := func(problem string) (netns.NsHandle, error) {
@@ -245,6 +240,13 @@ func (l *podLink) addRoute(addr netip.Addr) error {
 	}
 	return nil
 }
+
+// podTable is the routing table, inside a pod, of an interface that found a default route there already. Its own addresses are
+// looked up in it, so that answers leave by the interface that the question came in by.
+func podTable(ifIndex int) int { return 1000 + ifIndex }
+
+// podRulePriority is that of the rule for it: after "local" (0), before "main" (32766).
+const podRulePriority = 1000
 
 func podRule(addr netip.Addr, table int) *netlink.Rule {
 	rule := netlink.NewRule()

@@ -21,8 +21,6 @@ func (*podLink) configure([]netip.Addr) (string, error) { return "", errNoSandbo
 
 func newSandbox() (*sandbox, error) { return nil, errNoSandbox }
 
-func (*sandbox) close() {}
-
 func (*sandbox) create(plan) (*podLink, error) { return nil, errNoSandbox }
 
 func (*sandbox) check(plan) error { return errNoSandbox }

@@ -94,7 +94,7 @@ func (w *agent) start(t testing.TB) {
 	Eventually(t, func() error {
 		_, err := cni.Call(context.Background(), w.Socket(), &cni.Request{Verb: cni.Status, Config: config})
 		if err != nil {
-			return fmt.Errorf("the agent does not start: %w\n%s", err, w.log)
+			return fmt.Errorf("the agent does not start: %w", err)
 		}
 		return nil
 	})

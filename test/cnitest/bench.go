@@ -14,6 +14,7 @@ import (
 func BenchmarkAdd(b *testing.B, w World) {
 	c := newContainers(b, w)
 	var took []time.Duration
+	b.ResetTimer()
 	for i := range b.N {
 		s := newSandbox(b, fmt.Sprintf("web/bench-%d", i))
 		start := time.Now()
@@ -32,6 +33,7 @@ func BenchmarkAddParallel(b *testing.B, w World) {
 	c := newContainers(b, w)
 	var took []time.Duration
 	var mu sync.Mutex
+	b.ResetTimer()
 	for range b.N {
 		b.StopTimer()
 		var sandboxes []*sandbox
