@@ -55,6 +55,20 @@ func TestPluginFaults(t *testing.T) {
 	cnitest.RunFaults(t, func(t *testing.T) cnitest.Faulty { return newTwin(t, lent) })
 }
 
+// TestBrokenRecord: an interface whose record can't be read may be a running pod's, and stays.
+func TestBrokenRecord(t *testing.T) {
+	w := newTwin(t, inFolder)
+	cnitest.RunBroken(t, w, func(t *testing.T, rec *v3.WorkloadEndpoint) {
+		found, err := filepath.Glob(filepath.Join(w.dir, "store", "*", rec.Namespace, rec.Name+".*"))
+		if err != nil || len(found) != 1 {
+			t.Fatalf("the record's file: %v, %v", found, err)
+		}
+		if err := os.WriteFile(found[0], []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // twin is a node whose agent is this package's server with a loop in memory, in a process of its own that can be killed.
 type twin struct {
 	dir     string

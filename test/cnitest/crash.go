@@ -143,6 +143,32 @@ func testKilledDuringAdd(t *testing.T, w World, c *containers) {
 	wantNothing(t, w)
 }
 
+// RunBroken restarts the agent after spoil has made a record unreadable.
+func RunBroken(t *testing.T, w World, spoil func(*testing.T, *v3.WorkloadEndpoint)) {
+	c := newContainers(t, w)
+	broken, whole := newSandbox(t, "web/broken"), newSandbox(t, "web/whole")
+	c.mustAdd(t, broken)
+	c.mustAdd(t, whole)
+	taken := len(assigned(t, w))
+	w.Kill(t)
+	spoil(t, records(t, w)[broken.id+" eth0"])
+	w.Start(t)
+	if _, ok := podLinks(t, w)[aliasOf(broken)]; !ok || len(assigned(t, w)) != taken {
+		t.Error("the interface or the addresses of a pod whose record can't be read were taken away")
+	}
+	if err := c.check(t, whole); err != nil {
+		t.Errorf("CHECK of the other pod: %v", describe(err))
+	}
+	c.mustDel(t, broken)
+	c.mustDel(t, whole)
+	if err := noLinks(t, w); err != nil {
+		t.Error(err)
+	}
+	if left := assigned(t, w); len(left) > 0 {
+		t.Errorf("addresses are left: %v", left)
+	}
+}
+
 // RunFaults drives an agent that can be held up.
 func RunFaults(t *testing.T, open func(t *testing.T) Faulty) {
 	t.Run("DeadlineUndoes", func(t *testing.T) { testDeadline(t, open(t)) })
