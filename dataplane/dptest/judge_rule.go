@@ -83,7 +83,7 @@ func readEntity(e v3.EntityRule) (s readSide, lossy, bad bool) {
 
 func readPorts(ports []v3.Port) (good []v3.Port, bad int) {
 	for _, p := range ports {
-		if p.Name == "" && (p.Min > p.Max || p.Max == 0) {
+		if p.Problem() != nil || p.Name == "" && p.Max == 0 {
 			bad++
 			continue
 		}
