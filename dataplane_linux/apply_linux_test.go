@@ -23,8 +23,10 @@ func pairLab(t *testing.T) *lab {
 var backends = []string{"nft", "legacy"}
 
 func TestPacketsAreDecided(t *testing.T) {
+	t.Parallel()
 	for _, backend := range backends {
 		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
 			l, s := pairLab(t), pairState()
 			d := l.open(backend)
 			apply(t, d, s, nil)
@@ -49,8 +51,10 @@ func TestPacketsAreDecided(t *testing.T) {
 
 // TestRestartWritesNothing: a driver without memory adopts what is right, under another's rules beside it.
 func TestRestartWritesNothing(t *testing.T) {
+	t.Parallel()
 	for _, backend := range backends {
 		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
 			l, s := pairLab(t), pairState()
 			s.NAT = dataplane.NAT{Masquerade: prefixes("10.65.0.0/16"), Exclude: prefixes("10.65.0.0/16")}
 			s.Routes[netip.MustParsePrefix("10.65.0.0/26")] = dataplane.Route{Prefix: netip.MustParsePrefix("10.65.0.0/26"), Blackhole: true}
@@ -78,6 +82,7 @@ func TestRestartWritesNothing(t *testing.T) {
 }
 
 func TestEstablishedConnectionsGoOn(t *testing.T) {
+	t.Parallel()
 	l, s := pairLab(t), pairState()
 	d := l.open("nft")
 	apply(t, d, s, nil)
@@ -93,8 +98,10 @@ func TestEstablishedConnectionsGoOn(t *testing.T) {
 
 // TestEndpointGoes: its route, its chains and its tracked connections go, the other's stay.
 func TestEndpointGoes(t *testing.T) {
+	t.Parallel()
 	for _, backend := range backends {
 		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
 			l, s := pairLab(t), pairState()
 			d := l.open(backend)
 			apply(t, d, s, nil)
@@ -135,6 +142,7 @@ func wait(t *testing.T, what string, ch <-chan struct{}) {
 
 // TestInterfaceComesLate: the endpoint is named until its interface is there, and the kernel's word is enough to go on.
 func TestInterfaceComesLate(t *testing.T) {
+	t.Parallel()
 	l, s := newLab(t), pairState()
 	l.pod("client", clientIf, "10.65.0.1", "fd00::1")
 	d := l.open("nft")
@@ -161,8 +169,10 @@ func TestInterfaceComesLate(t *testing.T) {
 
 // TestDriftIsRepaired: rules, sets and routes that others took away come back.
 func TestDriftIsRepaired(t *testing.T) {
+	t.Parallel()
 	for _, backend := range backends {
 		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
 			l, s := pairLab(t), pairState()
 			d := l.open(backend)
 			apply(t, d, s, nil)
@@ -196,8 +206,10 @@ func TestDriftIsRepaired(t *testing.T) {
 
 // TestOneFaultDelaysNobody: a policy that the kernel does not take is named with its endpoints; all others are in force.
 func TestOneFaultDelaysNobody(t *testing.T) {
+	t.Parallel()
 	for _, backend := range backends {
 		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
 			l, s := pairLab(t), pairState()
 			bad := addPolicy(s, &dataplane.Policy{ID: policyID("bad"), Ingress: []dataplane.Rule{
 				{Action: dataplane.Allow, Src: dataplane.Side{IPSets: []dataplane.IPSetID{"missing"}}}}})
@@ -218,8 +230,10 @@ func TestOneFaultDelaysNobody(t *testing.T) {
 
 // TestGuestLeavesTheLastWord: a cloud's block after our rules still holds for what policy allows.
 func TestGuestLeavesTheLastWord(t *testing.T) {
+	t.Parallel()
 	for _, backend := range backends {
 		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
 			l, s := newLab(t), pairState()
 			l.pod("client", clientIf, "10.65.0.1")
 			l.pod("server", serverIf, "10.65.0.2")

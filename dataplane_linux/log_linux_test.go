@@ -12,8 +12,10 @@ import (
 
 // TestLogIsHeard reads back what Log rules noted, with the prefix that names policy and rule, in both families.
 func TestLogIsHeard(t *testing.T) {
+	t.Parallel()
 	for _, backend := range backends {
 		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
 			l, s := pairLab(t), pairState()
 			server := s.Policies[policyID("server")]
 			server.Ingress = append([]dataplane.Rule{{Action: dataplane.Log, Protocol: 6}}, server.Ingress...)

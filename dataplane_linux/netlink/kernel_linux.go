@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 
+	mdl "github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -24,12 +25,18 @@ func Dial() (Kernel, error) {
 		h.Close()
 		return nil, fmt.Errorf("open socket: %w", err)
 	}
-	return &kernel{h: h, fd: fd}, nil
+	conntrack, err := mdl.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		h.Close()
+		return nil, errors.Join(fmt.Errorf("open netlink: %w", err), unix.Close(fd))
+	}
+	return &kernel{h: h, conntrack: conntrack, fd: fd}, nil
 }
 
 type kernel struct {
-	h  *netlink.Handle
-	fd int // for SIOCGIFFLAGS, a fraction of the cost of RTM_GETLINK
+	h         *netlink.Handle
+	conntrack *mdl.Conn
+	fd        int // for SIOCGIFFLAGS, a fraction of the cost of RTM_GETLINK
 }
 
 func (k *kernel) Link(name string) (there, up bool, err error) {
@@ -155,42 +162,9 @@ func (k *kernel) Set(path, value string) (bool, error) {
 	return true, os.WriteFile(file, []byte(value), 0o644)
 }
 
-// connections matches those from or to any of some addresses, in either direction of NAT.
-type connections map[netip.Addr]struct{}
-
-// MatchConntrackFlow is called by the library for each tracked connection.
-func (c connections) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
-	for _, ip := range []net.IP{flow.Forward.SrcIP, flow.Forward.DstIP, flow.Reverse.SrcIP, flow.Reverse.DstIP} {
-		if a, ok := netip.AddrFromSlice(ip); ok {
-			if _, ours := c[a.Unmap()]; ours {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func (k *kernel) ForgetConnections(addrs map[netip.Addr]struct{}) error {
-	families := map[netlink.InetFamily]bool{}
-	for a := range addrs {
-		family := netlink.InetFamily(unix.AF_INET)
-		if a.Is6() {
-			family = unix.AF_INET6
-		}
-		families[family] = true
-	}
-	for family := range families {
-		_, err := k.h.ConntrackDeleteFilters(netlink.ConntrackTable, family, connections(addrs))
-		if err != nil && !errors.Is(err, unix.ENOENT) { // one that ended by itself meanwhile
-			return err
-		}
-	}
-	return nil
-}
-
 func (k *kernel) Close() error {
 	k.h.Close()
-	return unix.Close(k.fd)
+	return errors.Join(k.conntrack.Close(), unix.Close(k.fd))
 }
 
 func prefixOf(n *net.IPNet) (netip.Prefix, bool) {

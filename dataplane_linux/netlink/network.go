@@ -126,9 +126,6 @@ func (n *Network) forget() {
 	}
 }
 
-// Desired yields the routes that should be there.
-func (n *Network) Desired() iter.Seq2[netip.Prefix, Route] { return n.routes.AllDesired() }
-
 // Apply makes the difference. What fails is tried again by the next Apply. An error says that nothing is known of the kernel's routes.
 func (n *Network) Apply(ctx context.Context) (Result, error) {
 	n.mu.Lock()
