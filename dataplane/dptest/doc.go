@@ -45,4 +45,12 @@
 // foreign rule" means that felid allows the flow and one of the foreign rules drops it.
 //
 // Verdicts come from the documents and are never rewritten by a flag.
+//
+// # Runners
+//
+// Run is what they share; RunIPTables, RunACLs and RunPackets take a renderer or a driver. Each also gets cases that Random makes up, with
+// the judge's verdicts: -made-up N says how many. What they find becomes a written case. RunDataplane is the conformance suite of a
+// Dataplane: what it must do beside being right about packets.
+//
+// The package does not know any renderer, and nothing but tests may import it.
 package dptest

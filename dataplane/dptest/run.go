@@ -1,6 +1,7 @@
 package dptest
 
 import (
+	"flag"
 	"fmt"
 	"testing"
 
@@ -10,10 +11,8 @@ import (
 // Answer says what becomes of a flow of one case. Sides may be nil, and By "", where the runner can't tell.
 type Answer func(Flow) (Verdict, error)
 
-// randomCases is how many made-up cases each runner gets besides the shared ones.
-var randomCases = map[string]uint64{RunnerPackets: 5}
-
-const randomCasesOfOthers = 150
+// madeUp is how many made-up cases each runner gets besides the shared ones; real packets, which take time, get a few.
+var madeUp = flag.Uint64("made-up", 150, "how many made-up cases every runner of the shared cases gets (real packets: one in 30 of them)")
 
 // Run puts every shared case, but those that are to be skipped by this runner, to what open makes of it, and compares the verdict
 // and the deciders of every flow. Made-up cases follow.
@@ -29,9 +28,9 @@ func Run(t *testing.T, runner string, open func(t *testing.T, c *Case) Answer) {
 			})
 		}
 	}
-	n, ok := randomCases[runner]
-	if !ok {
-		n = randomCasesOfOthers
+	n := *madeUp
+	if runner == RunnerPackets {
+		n /= 30
 	}
 	for seed := range n {
 		c := Random(seed)
