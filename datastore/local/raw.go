@@ -23,26 +23,62 @@ const (
 // PutRaw writes a Kubernetes object as it was given, in its place or in a file of its own, and says what it did ("created"). Only a
 // directory takes such objects: on a cluster they are Kubernetes' own to write.
 func (s *Store) PutRaw(ctx context.Context, raw Raw, mode PutMode) (what string, err error) {
-	c := parse(raw.Origin, raw.JSON, false)
-	if len(c.errs) > 0 {
-		return "", fmt.Errorf("%w: %w", datastore.ErrInvalid, c.errs[0])
+	t, err := rawTargetOf(raw)
+	if err != nil {
+		return "", err
 	}
-	path := rawPath(raw.Origin)
-	key, at := v3.Key{}, role(view)
-	if len(c.items) > 0 { // a pod on the host's own network, for one, has no view
-		key, at = c.items[0].key, c.items[0].role
-	}
-	_, err = s.write(ctx, key, func() (change, error) {
-		p, err := s.rawPlace(key, at, path)
+	_, err = s.write(ctx, t.key, func() (change, error) {
+		p, err := s.rawPlace(t)
 		if err != nil {
 			return change{}, err
 		}
 		if what, err = mode.outcome(p != nil); err != nil {
 			return change{}, fmt.Errorf("%s: %w", raw.Origin, err)
 		}
-		return s.putRawAt(p, key, path, raw.JSON, mode)
+		return s.putRawAt(p, t, raw.JSON, mode)
 	})
 	return what, err
+}
+
+// CheckRaw says why PutRaw would fail now, by what is there; it changes nothing.
+func (s *Store) CheckRaw(ctx context.Context, raw Raw, mode PutMode) error {
+	t, err := rawTargetOf(raw)
+	if err != nil {
+		return err
+	}
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	p, err := s.rawPlace(t)
+	if err == nil {
+		_, err = mode.outcome(p != nil)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", raw.Origin, err)
+	}
+	return nil
+}
+
+// rawTarget is where a Kubernetes object belongs.
+type rawTarget struct {
+	key  v3.Key // of its view, whether it has one just now or not; zero for what never has
+	role role
+	path string // of a file of its own
+}
+
+func rawTargetOf(raw Raw) (rawTarget, error) {
+	c := parse(raw.Origin, raw.JSON, false)
+	if len(c.errs) > 0 {
+		return rawTarget{}, fmt.Errorf("%w: %w", datastore.ErrInvalid, c.errs[0])
+	}
+	t := rawTarget{path: rawPath(raw.Origin)}
+	if len(c.items) > 0 {
+		t.key, t.role = c.items[0].key, c.items[0].role
+	} else if pod := keyFrom(raw.Origin); pod.Kind == "Pod" { // finished, say: its view may be there yet
+		t.key, t.role = v3.Key{Kind: v3.KindWorkloadEndpoint, Namespace: pod.Namespace, Name: pod.Name}, podOf
+	}
+	return t, nil
 }
 
 // outcome says what is done to an object that is there or not, or why it can't be.
@@ -63,30 +99,33 @@ func (m PutMode) outcome(there bool) (string, error) {
 }
 
 // putRawAt makes the change of a file, in whose place p is nil for a new one.
-func (s *Store) putRawAt(p *place, key v3.Key, path string, json []byte, mode PutMode) (change, error) {
+func (s *Store) putRawAt(p *place, t rawTarget, json []byte, mode PutMode) (change, error) {
 	data := append(append([]byte{}, json...), '\n')
 	if mode == PutDelete {
 		data = nil
 	}
 	switch {
 	case p == nil:
-		return change{path: path, data: data}, nil
-	case p.path == path && p.revision == "": // a file of its own, without a view
-		return change{path, data, s.index.files[path].signature}, nil
+		return change{path: t.path, data: data}, nil
+	case p.path == t.path && p.revision == "": // a file of its own, without a view
+		return change{t.path, data, s.index.files[t.path].signature}, nil
 	}
-	return s.splice(p, key, data)
+	return s.splice(p, t.key, data)
 }
 
-// rawPlace finds the Kubernetes object that a view of a key comes from, in the directory as it is now; nil if it is not there.
-func (s *Store) rawPlace(key v3.Key, at role, path string) (*place, error) {
-	s.sync(path, true)
-	if e := s.index.entry(key); e != nil {
+// rawPlace finds the Kubernetes object in the directory as it is now; nil if it is not there.
+func (s *Store) rawPlace(t rawTarget) (*place, error) {
+	s.sync(t.path, true)
+	if e := s.index.entry(t.key); e != nil {
 		for _, p := range append([]place(nil), e.places...) {
 			s.sync(p.path, true)
 		}
 	}
-	if e := s.index.entry(key); e != nil {
-		p := e.first(func(p *place) bool { return p.role == at })
+	if s.index.twice[t.key] {
+		return nil, fmt.Errorf("%w: %w", datastore.ErrInvalid, s.index.twiceError(t.key))
+	}
+	if e := s.index.entry(t.key); e != nil {
+		p := e.first(func(p *place) bool { return p.role == t.role })
 		switch {
 		case p == nil:
 		case p.stale:
@@ -97,10 +136,14 @@ func (s *Store) rawPlace(key v3.Key, at role, path string) (*place, error) {
 			return p, nil
 		}
 	}
-	if s.index.files[path] != nil {
-		return &place{path: path}, nil
+	f := s.index.files[t.path]
+	switch {
+	case f == nil:
+		return nil, nil
+	case len(f.faults) > 0:
+		return nil, fmt.Errorf("%w: %s can't be read: mend it or remove it first", datastore.ErrInvalid, t.path)
 	}
-	return nil, nil
+	return &place{path: t.path}, nil
 }
 
 // rawPath is where a Kubernetes object gets a file of its own: KIND/[NAMESPACE/]NAME.json, and KubernetesKIND for the kinds whose

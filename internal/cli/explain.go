@@ -11,77 +11,86 @@ import (
 	"github.com/felid-net/felid/policy"
 )
 
+// explainArgs are the arguments of explain, as given.
+type explainArgs struct {
+	flowText
+	port, sourcePort, icmp string
+}
+
 func newExplain(app *App) *cobra.Command {
-	var a flowArgs
-	var port, sourcePort, icmp, output string
+	var a explainArgs
+	var output string
 	c := &cobra.Command{
 		Use:   "explain --from X --to Y",
 		Short: "Say whether a connection is allowed, and why",
-		Long: "Say whether a connection is allowed, and why. X and Y are pod/NS/NAME, hostendpoint/NAME, node/NAME, or an address.\n" +
-			"The answer comes from the same core that programs the kernel, for both sides, whatever node they are on.",
+		Long: "Say whether a connection is allowed, and why. X and Y are pod/NS/NAME (pod/NS/NAME/INTERFACE for one that is not eth0),\n" +
+			"hostendpoint/NAME, node/NAME, or an address. The answer comes from the same core that programs the kernel, for both sides,\n" +
+			"whatever node they are on. No policy is enforced on host endpoints yet.",
 		Args: cobra.NoArgs,
 	}
 	in := addInput(c, app)
 	f := c.Flags()
 	f.StringVar(&a.from, "from", "", "where the connection comes from")
 	f.StringVar(&a.to, "to", "", "where it goes to")
-	f.StringVar(&a.protocol, "protocol", "", "TCP (default), UDP, SCTP, ICMP, … or a number")
-	f.StringVar(&port, "port", "", "destination port")
-	f.StringVar(&sourcePort, "source-port", "", "source port")
-	f.StringVar(&icmp, "icmp", "", "ICMP TYPE or TYPE/CODE")
+	f.StringVar(&a.protocol, "protocol", "", "TCP, UDP, SCTP, ICMP, … or a number (default TCP, or ICMP with --icmp)")
+	f.StringVar(&a.port, "port", "", "destination port")
+	f.StringVar(&a.sourcePort, "source-port", "", "source port")
+	f.StringVar(&a.icmp, "icmp", "", "ICMP TYPE or TYPE/CODE")
 	f.IntVar(&a.ipVersion, "ip-version", 0, "4 or 6 (default: 4 where both ends have it)")
 	addOutput(c, &output, "table", "json")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if err := a.parse(port, sourcePort, icmp); err != nil {
+		args, port, err := a.parse()
+		if err != nil {
 			return usage(err)
 		}
-		objects, err := in.objects(c.Context(), true)
+		all, err := in.cluster(c.Context())
 		if err != nil {
 			return err
 		}
-		state, _ := resolve(objects)
-		flow, err := a.flow(state)
+		conn, err := args.find(all)
 		if err != nil {
-			return usage(err)
+			return no(err)
 		}
-		answer := policy.Explain(state, flow)
+		answer := conn.explain(port)
 		if output == "json" {
 			return printJSON(app.Out, answer)
 		}
-		printAnswer(app.Out, &a, flow, answer)
+		conn.flow.DstPort = port
+		printAnswer(app.Out, args, conn.flow, answer)
 		return nil
 	}
 	return c
 }
 
-// parse reads the flags that are text.
-func (a *flowArgs) parse(port, sourcePort, icmp string) (err error) {
-	if a.from == "" || a.to == "" {
-		return errors.New("--from and --to are needed")
-	}
-	if a.ipVersion != 0 && a.ipVersion != 4 && a.ipVersion != 6 {
-		return fmt.Errorf("--ip-version %d; valid: 4, 6", a.ipVersion)
-	}
+// parse reads what is text.
+func (a *explainArgs) parse() (args *flowArgs, port uint16, err error) {
 	var errs []error
-	if port != "" {
-		a.port, err = parsePort(port)
-		errs = append(errs, err)
+	note := func(flag string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--%s: %w", flag, err))
+		}
 	}
-	if sourcePort != "" {
-		a.sourcePort, err = parsePort(sourcePort)
-		errs = append(errs, err)
+	if a.port != "" {
+		port, err = parsePort(a.port)
+		note("port", err)
+		a.hasPort = true
 	}
-	if icmp != "" {
-		a.icmp, err = parseICMP(icmp)
-		errs = append(errs, err)
+	if a.sourcePort != "" {
+		a.flowText.sourcePort, err = parsePort(a.sourcePort)
+		note("source-port", err)
 	}
-	return errors.Join(errs...)
+	if a.icmp != "" {
+		a.flowText.icmp, err = parseICMP(a.icmp)
+		note("icmp", err)
+	}
+	args, err = a.flowText.parse()
+	return args, port, errors.Join(append(errs, err)...)
 }
 
 func printAnswer(w io.Writer, a *flowArgs, f policy.Flow, answer policy.Answer) {
-	fmt.Fprintf(w, "%s: %s (%s) to %s (%s), %s\n", answer.Verdict, a.from, f.Src, a.to, f.Dst, matterOf(f))
-	printSide(w, "egress", answer.Egress, a.from)
-	printSide(w, "ingress", answer.Ingress, a.to)
+	fmt.Fprintf(w, "%s: %s (%s) to %s (%s), %s\n", answer.Verdict, a.from.text, f.Src, a.to.text, f.Dst, matterOf(f))
+	printSide(w, "egress", answer.Egress, a.from.text)
+	printSide(w, "ingress", answer.Ingress, a.to.text)
 }
 
 // matterOf is protocol and port, or ICMP type.

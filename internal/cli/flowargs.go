@@ -13,85 +13,128 @@ import (
 	"github.com/felid-net/felid/policy"
 )
 
-// flowArgs is a connection as people write it, on the command line and in test files.
+// flowArgs is a connection as people write it, on the command line and in test files, but for its destination port.
 type flowArgs struct {
-	from, to   string
-	protocol   string // default TCP; ICMP where icmp is given
-	port       uint16
+	from, to   end
+	protocol   uint8 // ICMP stands for that of the addresses' family
 	sourcePort uint16
 	icmp       *icmpArgs
 	ipVersion  int // 0: IPv4 where both ends have it, else IPv6
 }
 
 type icmpArgs struct {
-	Type int16  `json:"type"`
-	Code *int16 `json:"code,omitempty"`
+	Type uint8  `json:"type"`
+	Code *uint8 `json:"code,omitempty"` // 0 where it is not given
 }
 
-// flow looks the ends up in the resolved state.
-func (a *flowArgs) flow(s *dataplane.State) (policy.Flow, error) {
-	f := policy.Flow{DstPort: a.port, SrcPort: a.sourcePort, ICMPType: -1, ICMPCode: -1}
-	sources, err := addresses(s, a.from)
-	if err != nil {
-		return f, fmt.Errorf("from: %w", err)
-	}
-	destinations, err := addresses(s, a.to)
-	if err != nil {
-		return f, fmt.Errorf("to: %w", err)
-	}
-	if f.Src, f.Dst, err = samePair(sources, destinations, a.ipVersion); err != nil {
-		return f, err
-	}
-	return f, a.fillProtocol(&f)
+// flowText is a connection not read yet.
+type flowText struct {
+	from, to, protocol string
+	sourcePort         uint16
+	icmp               *icmpArgs
+	ipVersion          int
+	hasPort            bool
 }
 
-func (a *flowArgs) fillProtocol(f *policy.Flow) error {
-	name := a.protocol
-	if name == "" {
-		name = "TCP"
-		if a.icmp != nil {
-			name = "ICMP"
+// parse reads a connection; the error names all that is wrong with it.
+func (t *flowText) parse() (*flowArgs, error) {
+	a := &flowArgs{sourcePort: t.sourcePort, icmp: t.icmp, ipVersion: t.ipVersion}
+	var errs []error
+	fail := func(field string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", field, err))
 		}
+	}
+	readEnd := func(field, text string) end {
+		if text == "" {
+			fail(field, errors.New("is missing; valid: pod/NS/NAME, hostendpoint/NAME, node/NAME, or an address"))
+			return end{}
+		}
+		e, err := parseEnd(text)
+		fail(field, err)
+		return e
+	}
+	a.from, a.to = readEnd("from", t.from), readEnd("to", t.to)
+	if t.ipVersion != 0 && t.ipVersion != 4 && t.ipVersion != 6 {
+		fail("ip version", fmt.Errorf("%d; valid: 4, 6", t.ipVersion))
+	}
+	protocol, err := t.parseProtocol()
+	fail("protocol", err)
+	a.protocol = protocol
+	if a.protocol == dataplane.ProtoICMPv6 {
+		if t.ipVersion == 4 {
+			fail("ip version", errors.New("4 has no ICMPv6; valid: 6"))
+		}
+		a.ipVersion = 6
+	}
+	return a, errors.Join(errs...)
+}
+
+func (t *flowText) parseProtocol() (uint8, error) {
+	name := t.protocol
+	switch {
+	case name == "" && t.icmp != nil:
+		name = "ICMP"
+	case name == "":
+		name = "TCP"
 	}
 	p, err := v3.ParseProtocol(name)
 	if err != nil {
-		return fmt.Errorf("protocol: %w", err)
+		return 0, err
 	}
-	f.Protocol, _ = p.Number8()
+	number, _ := p.Number8()
+	isICMP := number == dataplane.ProtoICMP || number == dataplane.ProtoICMPv6
+	switch {
+	case t.icmp != nil && !isICMP:
+		return 0, fmt.Errorf("%s has no ICMP type; valid: ICMP, ICMPv6", name)
+	case (t.hasPort || t.sourcePort != 0) && !hasPorts(number):
+		return 0, fmt.Errorf("%s has no ports; valid with ports: TCP, UDP, SCTP, UDPLite", name)
+	}
+	return number, nil
+}
+
+func hasPorts(protocol uint8) bool {
+	return slices.Contains([]uint8{dataplane.ProtoTCP, dataplane.ProtoUDP, dataplane.ProtoSCTP, dataplane.ProtoUDPLite}, protocol)
+}
+
+// connection is a flow between known ends.
+type connection struct {
+	cluster  *cluster
+	from, to dataplane.EndpointID // "" for what is no endpoint
+	flow     policy.Flow
+}
+
+// find looks the ends up.
+func (a *flowArgs) find(c *cluster) (*connection, error) {
+	f := policy.Flow{Protocol: a.protocol, SrcPort: a.sourcePort, ICMPType: -1, ICMPCode: -1}
+	sources, err := c.addresses(a.from)
+	if err != nil {
+		return nil, fmt.Errorf("from: %w", err)
+	}
+	destinations, err := c.addresses(a.to)
+	if err != nil {
+		return nil, fmt.Errorf("to: %w", err)
+	}
+	if f.Src, f.Dst, err = samePair(sources, destinations, a.ipVersion); err != nil {
+		return nil, fmt.Errorf("%s to %s: %w", a.from.text, a.to.text, err)
+	}
 	if f.Protocol == dataplane.ProtoICMP && f.Src.Is6() {
 		f.Protocol = dataplane.ProtoICMPv6
 	}
 	if a.icmp != nil {
-		f.ICMPType, f.ICMPCode = a.icmp.Type, 0
+		f.ICMPType, f.ICMPCode = int16(a.icmp.Type), 0
 		if a.icmp.Code != nil {
-			f.ICMPCode = *a.icmp.Code
+			f.ICMPCode = int16(*a.icmp.Code)
 		}
 	}
-	return nil
+	return &connection{c, c.endpointOf(a.from, f.Src), c.endpointOf(a.to, f.Dst), f}, nil
 }
 
-// addresses are those of "pod/NS/NAME", "hostendpoint/NAME", "node/NAME", or the address itself.
-func addresses(s *dataplane.State, end string) ([]netip.Addr, error) {
-	if addr, err := netip.ParseAddr(end); err == nil {
-		return []netip.Addr{addr.Unmap().WithZone("")}, nil
-	}
-	if name, ok := strings.CutPrefix(end, "node/"); ok {
-		if node := s.Nodes[dataplane.NodeName(name)]; node != nil && len(node.Addresses) > 0 {
-			return node.Addresses, nil
-		}
-		return nil, fmt.Errorf("%s does not exist, or has no address", end)
-	}
-	if !strings.HasPrefix(end, "pod/") && !strings.HasPrefix(end, "hostendpoint/") && !strings.HasPrefix(end, "container/") {
-		return nil, fmt.Errorf("%q is not an end of a connection; valid: pod/NS/NAME, hostendpoint/NAME, node/NAME, or an address", end)
-	}
-	e := s.Endpoints[dataplane.EndpointID(end)]
-	switch {
-	case e == nil:
-		return nil, fmt.Errorf("%s does not exist, or is not an endpoint (host-networked, finished, or without an address)", end)
-	case len(e.Addresses) == 0:
-		return nil, fmt.Errorf("%s has no address", end)
-	}
-	return e.Addresses, nil
+// explain judges the connection to one port.
+func (c *connection) explain(port uint16) policy.Answer {
+	f := c.flow
+	f.DstPort = port
+	return policy.ExplainBetween(c.cluster.state, c.from, c.to, f)
 }
 
 // samePair picks the first addresses of one family, IPv4 where no version is asked for and both ends have it.
@@ -107,9 +150,9 @@ func samePair(src, dst []netip.Addr, version int) (netip.Addr, netip.Addr, error
 		}
 	}
 	if version != 0 {
-		return netip.Addr{}, netip.Addr{}, fmt.Errorf("not both ends have an IPv%d address", version)
+		return netip.Addr{}, netip.Addr{}, fmt.Errorf("not both have an IPv%d address", version)
 	}
-	return netip.Addr{}, netip.Addr{}, errors.New("the ends have no address of one family")
+	return netip.Addr{}, netip.Addr{}, errors.New("they have no addresses of one family")
 }
 
 // parsePort reads a port number.
@@ -126,15 +169,15 @@ func parseICMP(text string) (*icmpArgs, error) {
 	typ, code, hasCode := strings.Cut(text, "/")
 	t, err := strconv.ParseUint(typ, 10, 8)
 	if err != nil {
-		return nil, fmt.Errorf("%q is not an ICMP type; valid: TYPE or TYPE/CODE", text)
+		return nil, fmt.Errorf("%q is not an ICMP type; valid: TYPE or TYPE/CODE, each 0 to 255", text)
 	}
-	out := &icmpArgs{Type: int16(t)}
+	out := &icmpArgs{Type: uint8(t)}
 	if hasCode {
 		c, err := strconv.ParseUint(code, 10, 8)
 		if err != nil {
-			return nil, fmt.Errorf("%q is not an ICMP code; valid: TYPE or TYPE/CODE", text)
+			return nil, fmt.Errorf("%q is not an ICMP code; valid: TYPE or TYPE/CODE, each 0 to 255", text)
 		}
-		n := int16(c)
+		n := uint8(c)
 		out.Code = &n
 	}
 	return out, nil

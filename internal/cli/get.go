@@ -41,9 +41,15 @@ func newGet(app *App) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if o.all && len(args) > 1 {
+			return usage(errors.New("a name is of one namespace; valid: names, or --all-namespaces"))
+		}
 		objects, err := in.selected(c.Context(), info, &o, args[1:])
 		if err != nil {
 			return err
+		}
+		if !info.Enforced && len(objects) > 0 && o.output != "table" && o.output != "wide" {
+			fmt.Fprintf(app.Err, "%s: %s\n", info.Kind, notEnforced)
 		}
 		return printObjects(app.Out, info, objects, &o, len(args) == 2)
 	}
@@ -101,22 +107,15 @@ func pick(objects []v3.Object, info v3.KindInfo, namespace string, names []strin
 // ofKind lists one kind, of files or of the datastore.
 func (in *input) ofKind(ctx context.Context, info v3.KindInfo) ([]v3.Object, error) {
 	if len(in.files) > 0 {
-		all, err := in.objects(ctx, false)
+		all, err := in.objects(ctx)
 		return slices.DeleteFunc(all, func(o v3.Object) bool { return o.GetKind() != info.Kind }), err
 	}
-	store, err := in.open()
+	store, err := in.open(false)
 	if err != nil {
 		return nil, err
 	}
 	defer store.Close()
-	list, err := store.List(ctx, info.Kind, "")
-	if err != nil {
-		return nil, unreachable(err)
-	}
-	for _, f := range list.Faults {
-		fmt.Fprintln(in.app.Err, "warning:", f.String())
-	}
-	return slices.Clone(list.Objects), nil
+	return in.list(ctx, store, info.Kind)
 }
 
 func printObjects(w io.Writer, info v3.KindInfo, objects []v3.Object, o *getOptions, single bool) error {
@@ -134,7 +133,7 @@ func printObjects(w io.Writer, info v3.KindInfo, objects []v3.Object, o *getOpti
 		return nil
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	header, row := columns(info.Kind, o.output == "wide")
+	header, row := columns(info, o.output == "wide")
 	if info.Namespaced {
 		header = append([]string{"NAMESPACE"}, header...)
 	}
@@ -185,7 +184,7 @@ func printDocument(w io.Writer, output string, objects []v3.Object, single bool)
 }
 
 // columns are the header of a kind's table, and what makes a row of an object.
-func columns(kind v3.Kind, wide bool) ([]string, func(v3.Object) []string) {
+func columns(info v3.KindInfo, wide bool) ([]string, func(v3.Object) []string) {
 	header := []string{"NAME"}
 	row := func(o v3.Object) []string { return []string{o.GetName()} }
 	add := func(title string, cell func(v3.Object) string) {
@@ -193,7 +192,7 @@ func columns(kind v3.Kind, wide bool) ([]string, func(v3.Object) []string) {
 		header = append(header, title)
 		row = func(o v3.Object) []string { return append(before(o), cell(o)) }
 	}
-	switch kind {
+	switch info.Kind {
 	case v3.KindNetworkPolicy, v3.KindGlobalNetworkPolicy, v3.KindKubernetesNetworkPolicy:
 		add("TIER", func(o v3.Object) string { return policySpec(o).Tier })
 		add("ORDER", func(o v3.Object) string { return orderText(policySpec(o).Order) })
@@ -205,6 +204,10 @@ func columns(kind v3.Kind, wide bool) ([]string, func(v3.Object) []string) {
 		add("NETS", func(o v3.Object) string { return strings.Join(o.(*v3.NetworkSet).Spec.Nets, ",") })
 	case v3.KindGlobalNetworkSet:
 		add("NETS", func(o v3.Object) string { return strings.Join(o.(*v3.GlobalNetworkSet).Spec.Nets, ",") })
+	case v3.KindHostEndpoint:
+		add("NODE", func(o v3.Object) string { return o.(*v3.HostEndpoint).Spec.Node })
+		add("INTERFACE", func(o v3.Object) string { return o.(*v3.HostEndpoint).Spec.InterfaceName })
+		add("ADDRESSES", func(o v3.Object) string { return strings.Join(o.(*v3.HostEndpoint).Spec.ExpectedIPs, ",") })
 	case v3.KindIPPool:
 		add("CIDR", func(o v3.Object) string { return o.(*v3.IPPool).Spec.CIDR })
 		add("NAT", func(o v3.Object) string { return strconv.FormatBool(o.(*v3.IPPool).Spec.NATOutgoing) })
@@ -215,6 +218,9 @@ func columns(kind v3.Kind, wide bool) ([]string, func(v3.Object) []string) {
 		add("NODE", func(o v3.Object) string { return o.(*v3.WorkloadEndpoint).Spec.Node })
 		add("NETWORKS", func(o v3.Object) string { return strings.Join(o.(*v3.WorkloadEndpoint).Spec.IPNetworks, ",") })
 		add("INTERFACE", func(o v3.Object) string { return o.(*v3.WorkloadEndpoint).Spec.InterfaceName })
+	}
+	if !info.Enforced {
+		add("STATUS", func(v3.Object) string { return notEnforced })
 	}
 	if wide {
 		add("LABELS", func(o v3.Object) string { return labelsText(o.GetLabels()) })

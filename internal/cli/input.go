@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -27,23 +30,36 @@ type input struct {
 	flags *pflag.FlagSet
 }
 
+// addStore registers --datastore.
+func addStore(c *cobra.Command, app *App) *input {
+	config.Flags(c.Flags(), "datastore")
+	return &input{app: app, flags: c.Flags()}
+}
+
 // addInput registers -f and --datastore.
 func addInput(c *cobra.Command, app *App) *input {
-	in := &input{app: app, flags: c.Flags()}
-	c.Flags().StringArrayVarP(&in.files, "filename", "f", nil, "work offline on this file or folder, or - for standard input (repeatable)")
-	config.Flags(c.Flags(), "datastore")
+	in := addStore(c, app)
+	addFiles(c, &in.files, "work offline on this file or folder, or - for standard input (repeatable)")
 	return in
 }
 
-// open opens the datastore.
-func (in *input) open() (datastore.Store, error) {
-	// Load checks what an agent needs too; a command needs the datastore alone.
-	cfg, _, err := config.Load(in.flags, in.app.Env)
-	if cfg.Datastore == "" {
-		return nil, usage(errors.New("no resources: give files with -f, or a datastore with --datastore or FELID_DATASTORE"))
-	}
+func addFiles(c *cobra.Command, files *[]string, help string) {
+	c.Flags().StringArrayVarP(files, "filename", "f", nil, help)
+}
+
+// open opens the datastore. Only a command that writes makes a directory that is not there.
+func (in *input) open(writes bool) (datastore.Store, error) {
+	cfg, err := config.LoadOnly(in.flags, in.app.Env, "datastore")
 	if err != nil {
 		return nil, usage(err)
+	}
+	if cfg.Datastore == "" {
+		return nil, usage(errors.New("no datastore: name one with --datastore or FELID_DATASTORE; commands that only read also take files, with -f"))
+	}
+	if dir, ok := strings.CutPrefix(cfg.Datastore, "local:"); ok && dir != "" && !writes {
+		if _, err := os.ReadDir(dir); err != nil {
+			return nil, unreachable(fmt.Errorf("datastore %s: %w", cfg.Datastore, err))
+		}
 	}
 	store, err := config.Open(cfg, slog.New(slog.NewTextHandler(in.app.Err, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {
@@ -60,51 +76,58 @@ func openError(err error) error {
 	return unreachable(err)
 }
 
-// objects are all resources, with the defaults filled in. Faults of single objects are printed, and the command goes on with the rest:
-// strict is for commands whose answer would be wrong without them.
-func (in *input) objects(ctx context.Context, strict bool) ([]v3.Object, error) {
+// objects are all resources, with the defaults filled in. A file with a fault has no answer: it could be wrong without what is
+// missing. Of a datastore what can't be read is named, and the answer is for the rest, as agents enforce it.
+func (in *input) objects(ctx context.Context) ([]v3.Object, error) {
 	if len(in.files) == 0 {
 		return in.stored(ctx)
 	}
-	found, faults, err := readValid(in.files)
+	found, faults, err := in.read()
 	if err != nil {
-		return nil, usage(err)
+		return nil, err
 	}
-	for _, f := range faults {
-		fmt.Fprintln(in.app.Err, f.Error())
-	}
-	if strict && v3.Failed(faults) {
-		return nil, no(errors.New("the answer would be wrong without what can't be read"))
+	printFaults(in.app.Err, faults)
+	if v3.Failed(faults) {
+		return nil, no(errors.New("no answer: it could be wrong without what is invalid"))
 	}
 	return found.All(), nil
 }
 
 // stored lists what an agent would watch.
 func (in *input) stored(ctx context.Context) ([]v3.Object, error) {
-	store, err := in.open()
+	store, err := in.open(false)
 	if err != nil {
 		return nil, err
 	}
 	defer store.Close()
 	var objects []v3.Object
 	for _, kind := range agent.Kinds {
-		list, err := store.List(ctx, kind, "")
+		list, err := in.list(ctx, store, kind)
 		if err != nil {
-			return nil, unreachable(err)
+			return nil, err
 		}
-		for _, f := range list.Faults {
-			fmt.Fprintln(in.app.Err, "warning:", f.String())
-		}
-		objects = append(objects, list.Objects...)
+		objects = append(objects, list...)
 	}
 	return objects, nil
 }
 
-// readValid reads files, fills in defaults and validates.
-func readValid(files []string) (*local.Objects, []v3.FieldError, error) {
-	found, faults, err := local.ReadFiles(files...)
+// list lists one kind, and names what can't be read.
+func (in *input) list(ctx context.Context, store datastore.Store, kind v3.Kind) ([]v3.Object, error) {
+	list, err := store.List(ctx, kind, "")
 	if err != nil {
-		return nil, nil, err
+		return nil, unreachable(err)
+	}
+	for _, f := range list.Faults {
+		fmt.Fprintln(in.app.Err, "warning:", f.String())
+	}
+	return list.Objects, nil
+}
+
+// read reads the files, fills in defaults and validates. What is invalid is not among the objects.
+func (in *input) read() (*local.Objects, []v3.FieldError, error) {
+	found, faults, err := local.ReadFilesFrom(in.app.In, distinct(in.files)...)
+	if err != nil {
+		return nil, nil, usage(err)
 	}
 	found.Found = slices.DeleteFunc(found.Found, func(f local.Found) bool {
 		errs := judge(&f)
@@ -114,6 +137,17 @@ func readValid(files []string) (*local.Objects, []v3.FieldError, error) {
 	return found, faults, nil
 }
 
+// distinct drops paths that are given again.
+func distinct(paths []string) []string {
+	var out []string
+	for _, p := range paths {
+		if p = filepath.Clean(p); !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
 // judge defaults and validates one object of a file. Views are Kubernetes' to judge.
 func judge(f *local.Found) []v3.FieldError {
 	if f.Origin != "" {
@@ -121,9 +155,7 @@ func judge(f *local.Found) []v3.FieldError {
 	}
 	v3.SetDefaults(f.Object)
 	errs := v3.Validate(f.Object, v3.WithSelectors(checkSelector))
-	for i := range errs {
-		errs[i].File, errs[i].Line = f.File, f.Line
-	}
+	f.Locate(errs)
 	return errs
 }
 
@@ -141,4 +173,27 @@ func offlineHost(node string) dataplane.Host {
 // resolve is the State that holds every node's endpoints.
 func resolve(objects []v3.Object) (*dataplane.State, *policy.Report) {
 	return policy.Resolve(objects, policy.Options{Host: offlineHost("")})
+}
+
+// cluster is all resources, and what comes of them on all nodes together.
+type cluster struct {
+	objects []v3.Object
+	state   *dataplane.State
+}
+
+// cluster reads and resolves all resources, and says what of them does not count as written.
+func (in *input) cluster(ctx context.Context) (*cluster, error) {
+	objects, err := in.objects(ctx)
+	if err != nil {
+		return nil, err
+	}
+	state, report := resolve(objects)
+	in.warn(report)
+	return &cluster{objects, state}, nil
+}
+
+func (in *input) warn(report *policy.Report) {
+	for _, c := range report.Conditions {
+		fmt.Fprintf(in.app.Err, "warning: %s: %s: %s: %s\n", c.Object, c.Field, c.Type, c.Message)
+	}
 }

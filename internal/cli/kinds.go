@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,12 +26,9 @@ func findKind(name string) (v3.KindInfo, error) {
 func keyArg(info v3.KindInfo, namespace, name string) v3.Key {
 	key := v3.Key{Kind: info.Kind, Name: name}
 	if info.Namespaced {
-		key.Namespace = namespace
+		key.Namespace = cmp.Or(namespace, "default")
 		if ns, rest, ok := strings.Cut(name, "/"); ok {
-			key.Namespace, key.Name = ns, rest
-		}
-		if key.Namespace == "" {
-			key.Namespace = "default"
+			key.Namespace, key.Name = ns, rest // "/NAME" is an endpoint without a pod
 		}
 	}
 	return key

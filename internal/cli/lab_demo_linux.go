@@ -289,23 +289,3 @@ func explainText(rows []demoRow) string {
 	}
 	return strings.Join(slices.Compact(texts), ", ")
 }
-
-// decidedBy names the side and the policy that the verdict comes from.
-func decidedBy(a policy.Answer) string {
-	if a.Verdict == dataplane.Deny {
-		if a.Egress != nil && a.Egress.Action == dataplane.Deny {
-			return "egress: " + deciderText(a.Egress.By)
-		}
-		if a.Ingress != nil {
-			return "ingress: " + deciderText(a.Ingress.By)
-		}
-	}
-	var parts []string
-	if a.Egress != nil {
-		parts = append(parts, deciderText(a.Egress.By))
-	}
-	if a.Ingress != nil {
-		parts = append(parts, deciderText(a.Ingress.By))
-	}
-	return strings.Join(parts, "; ")
-}

@@ -21,12 +21,9 @@ const defaultLabDir = "/run/felid-lab"
 
 func newLab(app *App) *cobra.Command {
 	var dir string
-	c := &cobra.Command{
-		Use:   "lab",
-		Short: "A small virtual cluster of network namespaces on this machine, for trying policies with real packets (root)",
-	}
+	c := newGroup("lab", "A small virtual cluster of network namespaces on this machine, for trying policies with real packets (root)",
+		newLabUp(app, &dir), newLabDown(app, &dir), newLabExec(app, &dir), newLabStatus(app, &dir), newLabDemo(app, &dir), newLabServe(app))
 	c.PersistentFlags().StringVar(&dir, "dir", defaultLabDir, "folder of the lab: its store, and its nodes' logs and sockets")
-	c.AddCommand(newLabUp(app, &dir), newLabDown(app, &dir), newLabExec(app, &dir), newLabStatus(app, &dir), newLabDemo(app, &dir), newLabServe(app))
 	return c
 }
 

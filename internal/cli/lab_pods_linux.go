@@ -65,7 +65,8 @@ func podsOf(found *local.Objects) []*corev1.Pod {
 
 // applyFiles applies files to a store, quietly.
 func applyFiles(ctx context.Context, app *App, store *local.Store, files []string) (*local.Objects, error) {
-	found, faults, err := readValid(files)
+	in := &input{app: app, files: files}
+	found, faults, err := in.read()
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +75,7 @@ func applyFiles(ctx context.Context, app *App, store *local.Store, files []strin
 	}
 	quiet := *app
 	quiet.Out = io.Discard
-	v := verb{name: "apply", put: apply, raw: local.PutApply}
+	v := verb{name: "apply", done: "applied", mode: local.PutApply}
 	return found, v.all(ctx, &quiet, store, found)
 }
 

@@ -15,9 +15,7 @@ import (
 )
 
 func newPolicy(app *App) *cobra.Command {
-	c := &cobra.Command{Use: "policy", Short: "Look policies up"}
-	c.AddCommand(newPolicyEndpoints(app))
-	return c
+	return newGroup("policy", "Look policies up", newPolicyEndpoints(app))
 }
 
 // selectedJSON is a policy's endpoints, as -o json prints them.
@@ -33,8 +31,8 @@ type selectedJSON struct {
 type ruleJSON struct {
 	Direction   string                 `json:"direction"`
 	Rule        int                    `json:"rule"`
-	Source      []dataplane.EndpointID `json:"source,omitempty"`
-	Destination []dataplane.EndpointID `json:"destination,omitempty"`
+	Source      []dataplane.EndpointID `json:"source"`      // null: any
+	Destination []dataplane.EndpointID `json:"destination"` // null: any
 }
 
 func newPolicyEndpoints(app *App) *cobra.Command {
@@ -49,14 +47,13 @@ func newPolicyEndpoints(app *App) *cobra.Command {
 	addOutput(c, &output, "table", "json", "name")
 	c.Flags().BoolVar(&rules, "rules", false, "also those that each of its rules' selectors match")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		objects, err := in.objects(c.Context(), false)
+		all, err := in.cluster(c.Context())
 		if err != nil {
 			return err
 		}
-		state, _ := resolve(objects)
 		var out []selectedJSON
-		for _, id := range policiesNamed(objects, args[0]) {
-			out = append(out, selectedBy(state, id, rules))
+		for _, id := range policiesNamed(all.objects, args[0]) {
+			out = append(out, all.selectedBy(id, rules))
 		}
 		if len(out) == 0 {
 			return no(fmt.Errorf("no policy %s; namespaced ones are given as NS/NAME", args[0]))
@@ -85,7 +82,8 @@ func policiesNamed(objects []v3.Object, text string) []dataplane.PolicyID {
 }
 
 // selectedBy reads from the resolved state whom a policy selects.
-func selectedBy(s *dataplane.State, id dataplane.PolicyID, rules bool) selectedJSON {
+func (c *cluster) selectedBy(id dataplane.PolicyID, rules bool) selectedJSON {
+	s := c.state
 	out := selectedJSON{Kind: id.Kind, Namespace: id.Namespace, Name: id.Name, Endpoints: []dataplane.EndpointID{}}
 	for _, e := range sortedEndpoints(s) {
 		if slices.ContainsFunc(e.Tiers, func(t dataplane.EndpointTier) bool {
@@ -94,10 +92,40 @@ func selectedBy(s *dataplane.State, id dataplane.PolicyID, rules bool) selectedJ
 			out.Endpoints = append(out.Endpoints, e.ID)
 		}
 	}
-	if p := s.Policies[id]; p != nil && rules {
-		out.Rules = append(rulePeers(s, "ingress", p.Ingress), rulePeers(s, "egress", p.Egress)...)
+	if !rules {
+		return out
+	}
+	sets := c.state
+	if sets.Policies[id] == nil {
+		sets = c.inForce(id)
+	}
+	if p := sets.Policies[id]; p != nil {
+		out.Rules = append(c.rulePeers(sets, "ingress", p.Ingress), c.rulePeers(sets, "egress", p.Egress)...)
 	}
 	return out
+}
+
+// inForce is the State where a policy that selects no endpoint is in force all the same: on an endpoint that is added for it.
+func (c *cluster) inForce(id dataplane.PolicyID) *dataplane.State {
+	objects := slices.Clone(c.objects)
+	for i, o := range objects {
+		if v3.KeyOf(o) != (v3.Key{Kind: v3.Kind(id.Kind), Namespace: id.Namespace, Name: id.Name}) {
+			continue
+		}
+		o = o.Copy()
+		spec := policySpec(o)
+		spec.Selector, spec.ServiceAccountSelector = "", ""
+		if global, ok := o.(*v3.GlobalNetworkPolicy); ok {
+			global.Spec.NamespaceSelector = ""
+		}
+		objects[i] = o
+	}
+	added := &v3.WorkloadEndpoint{}
+	added.Namespace, added.Name = id.Namespace, "added+eth0"
+	added.Spec.Pod, added.Spec.Endpoint = "added", "added"
+	added.Spec.IPNetworks = []string{"100::1/128"} // the discard prefix, RFC 6666: nobody's address
+	state, _ := resolve(append(objects, added))
+	return state
 }
 
 func sortedEndpoints(s *dataplane.State) []*dataplane.Endpoint {
@@ -106,10 +134,11 @@ func sortedEndpoints(s *dataplane.State) []*dataplane.Endpoint {
 	})
 }
 
-func rulePeers(s *dataplane.State, direction string, rules []dataplane.Rule) []ruleJSON {
+// rulePeers are the endpoints in the sets of rules.
+func (c *cluster) rulePeers(sets *dataplane.State, direction string, rules []dataplane.Rule) []ruleJSON {
 	var out []ruleJSON
 	for _, r := range rules {
-		peers := ruleJSON{Direction: direction, Rule: r.Index, Source: membersOf(s, r.Src.IPSets), Destination: membersOf(s, r.Dst.IPSets)}
+		peers := ruleJSON{direction, r.Index, c.membersOf(sets, r.Src.IPSets), c.membersOf(sets, r.Dst.IPSets)}
 		if peers.Source != nil || peers.Destination != nil {
 			out = append(out, peers)
 		}
@@ -118,12 +147,12 @@ func rulePeers(s *dataplane.State, direction string, rules []dataplane.Rule) []r
 }
 
 // membersOf are the endpoints with an address in each of the sets; nil where there are no sets.
-func membersOf(s *dataplane.State, sets []dataplane.IPSetID) []dataplane.EndpointID {
+func (c *cluster) membersOf(s *dataplane.State, sets []dataplane.IPSetID) []dataplane.EndpointID {
 	if len(sets) == 0 {
 		return nil
 	}
 	out := []dataplane.EndpointID{}
-	for _, e := range sortedEndpoints(s) {
+	for _, e := range sortedEndpoints(c.state) {
 		if slices.ContainsFunc(e.Addresses, func(a netip.Addr) bool { return inAll(s, sets, a) }) {
 			out = append(out, e.ID)
 		}
@@ -174,9 +203,23 @@ func peersText(ids []dataplane.EndpointID) string {
 }
 
 func newEndpoint(app *App) *cobra.Command {
-	c := &cobra.Command{Use: "endpoint", Short: "Look endpoints up"}
-	c.AddCommand(newEndpointPolicies(app))
-	return c
+	return newGroup("endpoint", "Look endpoints up", newEndpointPolicies(app))
+}
+
+// workload looks an endpoint up by the name that people give it.
+func (c *cluster) workload(text string) (*dataplane.Endpoint, error) {
+	named, err := parseEnd(text)
+	if err != nil || named.endpoint == "" {
+		return nil, usage(fmt.Errorf("%q is not an endpoint; valid: pod/NS/NAME, pod/NS/NAME/INTERFACE", text))
+	}
+	if named.host != "" && c.hostEndpoint(named.host) != nil {
+		return nil, no(fmt.Errorf("%s: %s: no policy is enforced on host endpoints yet", text, notEnforced))
+	}
+	e := c.state.Endpoints[named.endpoint]
+	if e == nil {
+		return nil, no(fmt.Errorf("%s does not exist, or is not an endpoint (host-networked, finished, or without an address)", text))
+	}
+	return e, nil
 }
 
 // appliedJSON is one policy of an endpoint, in the order in which it is looked at.
@@ -199,14 +242,13 @@ func newEndpointPolicies(app *App) *cobra.Command {
 	in := addInput(c, app)
 	addOutput(c, &output, "table", "json")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		objects, err := in.objects(c.Context(), false)
+		all, err := in.cluster(c.Context())
 		if err != nil {
 			return err
 		}
-		state, _ := resolve(objects)
-		e := state.Endpoints[dataplane.EndpointID(args[0])]
-		if e == nil {
-			return no(fmt.Errorf("%s does not exist, or is not an endpoint", args[0]))
+		e, err := all.workload(args[0])
+		if err != nil {
+			return err
 		}
 		return printApplied(app, output, append(applied(e, dataplane.Ingress), applied(e, dataplane.Egress)...))
 	}
@@ -214,7 +256,7 @@ func newEndpointPolicies(app *App) *cobra.Command {
 }
 
 func applied(e *dataplane.Endpoint, dir dataplane.Direction) []appliedJSON {
-	var out []appliedJSON
+	out := []appliedJSON{}
 	add := func(id dataplane.PolicyID, tier, last string) {
 		out = append(out, appliedJSON{dir.String(), tier, last, id.Kind, id.Namespace, id.Name})
 	}

@@ -6,10 +6,12 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	v3 "github.com/felid-net/felid/api/v3"
+	"github.com/felid-net/felid/cni/server"
 	"github.com/felid-net/felid/dataplane"
 	"github.com/felid-net/felid/dataplane/routing"
 	linux "github.com/felid-net/felid/dataplane_linux"
@@ -20,7 +22,7 @@ import (
 
 // renderOptions are the arguments of render.
 type renderOptions struct {
-	dataplane, node, endpoint string
+	dataplane, node, endpoint, part string
 }
 
 func newRender(app *App) *cobra.Command {
@@ -34,67 +36,149 @@ func newRender(app *App) *cobra.Command {
 	c.Flags().StringVar(&o.dataplane, "dataplane", "iptables", "iptables or hns")
 	c.Flags().StringVar(&o.node, "node", "", "node whose endpoints are rendered")
 	c.Flags().StringVar(&o.endpoint, "endpoint", "", "this endpoint alone: pod/NS/NAME")
+	c.Flags().StringVar(&o.part, "part", "", "of iptables, what one program reads: ipset, iptables or ip6tables (default: all, each after a comment)")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if o.node == "" {
-			return usage(errors.New("--node is needed"))
+		if err := o.check(); err != nil {
+			return usage(err)
 		}
-		objects, err := in.objects(c.Context(), true)
+		objects, err := in.objects(c.Context())
 		if err != nil {
 			return err
 		}
-		host := offlineHost(o.node)
-		resolver := policy.NewResolver(policy.Options{Node: host.Node, Host: host})
-		router := routing.NewResolver(host.Node)
-		for _, obj := range objects {
-			resolver.Update(v3.KeyOf(obj), obj)
-			router.Update(v3.KeyOf(obj), obj)
+		state, report := resolveNode(objects, o.node)
+		in.warn(report)
+		if state.Nodes[state.Host.Node] == nil && len(state.Endpoints) == 0 {
+			fmt.Fprintf(app.Err, "warning: there is no Node %s, and no endpoint on it\n", o.node)
 		}
-		state, changes := resolver.Flush()
-		router.Flush(state, changes)
-		if err := keepEndpoint(state, o.endpoint); err != nil {
-			return no(err)
+		if o.endpoint != "" {
+			if err := keepEndpoint(state, o.endpoint); err != nil {
+				return err
+			}
 		}
-		return o.render(app.Out, state)
+		if o.dataplane == "hns" {
+			return renderHNS(app.Out, state)
+		}
+		return renderIptables(app, state, o.part)
 	}
 	return c
 }
 
-// keepEndpoint drops the other endpoints.
-func keepEndpoint(s *dataplane.State, id string) error {
-	if id == "" {
-		return nil
+func (o *renderOptions) check() error {
+	var errs []error
+	if o.node == "" {
+		errs = append(errs, errors.New("--node is needed"))
 	}
-	e := s.Endpoints[dataplane.EndpointID(id)]
-	if e == nil {
-		return fmt.Errorf("%s is not an endpoint of %s", id, s.Host.Node)
+	switch o.dataplane {
+	case "iptables", "hns":
+	case "nftables":
+		errs = append(errs, errors.New("--dataplane nftables: is not there in this version; valid: iptables, hns (iptables' nft variant takes the text of iptables)"))
+	default:
+		errs = append(errs, fmt.Errorf("--dataplane %q; valid: iptables, hns", o.dataplane))
+	}
+	if parts := []string{"", "ipset", "iptables", "ip6tables"}; !slices.Contains(parts, o.part) || o.part != "" && o.dataplane != "iptables" {
+		errs = append(errs, fmt.Errorf("--part %q; valid: ipset, iptables, ip6tables, with --dataplane iptables", o.part))
+	}
+	return errors.Join(errs...)
+}
+
+// resolveNode is the State of one node. Endpoints whose interface is not known have the one that the plugin would give them.
+func resolveNode(objects []v3.Object, node string) (*dataplane.State, *policy.Report) {
+	host := offlineHost(node)
+	resolver := policy.NewResolver(policy.Options{Node: host.Node, Host: host})
+	router := routing.NewResolver(host.Node)
+	for _, obj := range objects {
+		if wep, ok := obj.(*v3.WorkloadEndpoint); ok && wep.Spec.InterfaceName == "" {
+			wep = wep.DeepCopy()
+			wep.Spec.InterfaceName = interfaceOf(policy.EndpointIDOf(wep), host.InterfacePrefix)
+			obj = wep
+		}
+		resolver.Update(v3.KeyOf(obj), obj)
+		router.Update(v3.KeyOf(obj), obj)
+	}
+	state, changes := resolver.Flush()
+	router.Flush(state, changes)
+	return state, resolver.Report()
+}
+
+// interfaceOf is the name that the plugin gives to the interface of an endpoint.
+func interfaceOf(id dataplane.EndpointID, prefix string) string {
+	parts := strings.Split(string(id), "/")
+	switch {
+	case len(parts) == 3 && parts[0] == "container":
+		return server.InterfaceName(prefix, "", "", parts[1], parts[2])
+	case len(parts) == 3:
+		return server.InterfaceName(prefix, parts[1], parts[2], "", "eth0")
+	case len(parts) == 4:
+		return server.InterfaceName(prefix, parts[1], parts[2], "", parts[3])
+	}
+	panic(fmt.Sprintf("cli: %s is not the id of a workload", id))
+}
+
+// keepEndpoint drops the other endpoints, and the sets that only they need.
+func keepEndpoint(s *dataplane.State, text string) error {
+	c := cluster{state: s}
+	e, err := c.workload(text)
+	if err != nil {
+		return err
 	}
 	s.Endpoints = map[dataplane.EndpointID]*dataplane.Endpoint{e.ID: e}
+	policies, sets := neededBy(s, e)
+	maps.DeleteFunc(s.Policies, func(id dataplane.PolicyID, _ *dataplane.Policy) bool { return !policies[id] })
+	maps.DeleteFunc(s.IPSets, func(id dataplane.IPSetID, _ *dataplane.IPSet) bool { return !sets[id] })
 	return nil
 }
 
-func (o *renderOptions) render(w io.Writer, s *dataplane.State) error {
-	switch o.dataplane {
-	case "iptables":
-		return renderIptables(w, s)
-	case "hns":
-		return renderHNS(w, s)
-	case "nftables":
-		return usage(errors.New("--dataplane nftables comes later; iptables' nft variant takes the text of --dataplane iptables"))
-	}
-	return usage(fmt.Errorf("--dataplane %q; valid: iptables, hns", o.dataplane))
-}
-
-func renderIptables(w io.Writer, s *dataplane.State) error {
-	r := linux.Render(s, linux.RenderConfig{})
-	fmt.Fprintf(w, "# ipset restore\n%s", r.IPSetText())
-	for _, f := range linux.Families {
-		for _, table := range []string{"nat", "filter"} {
-			if text := r.RestoreText(f, table); text != "" {
-				fmt.Fprintf(w, "\n# iptables-restore, %s\n%s", f, text)
+// neededBy are the policies of an endpoint, and the sets of their rules.
+func neededBy(s *dataplane.State, e *dataplane.Endpoint) (map[dataplane.PolicyID]bool, map[dataplane.IPSetID]bool) {
+	policies, sets := map[dataplane.PolicyID]bool{}, map[dataplane.IPSetID]bool{}
+	for _, id := range policiesOf(e) {
+		policies[id] = true
+		for _, r := range slices.Concat(s.Policies[id].Ingress, s.Policies[id].Egress) {
+			for _, side := range []*dataplane.Side{&r.Src, &r.Dst} {
+				for _, set := range slices.Concat(side.IPSets, side.NotIPSets, side.PortSets, side.NotPortSets) {
+					sets[set] = true
+				}
 			}
 		}
 	}
+	return policies, sets
+}
+
+func policiesOf(e *dataplane.Endpoint) []dataplane.PolicyID {
+	ids := slices.Clone(e.Profiles)
+	for _, t := range e.Tiers {
+		ids = slices.Concat(ids, t.Ingress, t.Egress)
+	}
+	return ids
+}
+
+// renderIptables prints all sections, each after a comment that names its program, or one without.
+func renderIptables(app *App, s *dataplane.State, part string) error {
+	r := linux.Render(s, linux.RenderConfig{})
+	for _, id := range slices.Sorted(maps.Keys(r.Faults)) {
+		fmt.Fprintf(app.Err, "warning: %s: %v; its packets are dropped\n", id, r.Faults[id])
+	}
+	sections := []struct{ part, comment, text string }{
+		{"ipset", "# ipset restore\n", r.IPSetText()},
+		{"iptables", "\n# iptables-restore\n", tablesText(r, linux.IPv4)},
+		{"ip6tables", "\n# ip6tables-restore\n", tablesText(r, linux.IPv6)},
+	}
+	for _, section := range sections {
+		comment := section.comment
+		if part == section.part {
+			comment = ""
+		} else if part != "" {
+			continue
+		}
+		if _, err := io.WriteString(app.Out, comment+section.text); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+func tablesText(r *linux.Rendered, f linux.Family) string {
+	return r.RestoreText(f, "nat") + r.RestoreText(f, "filter")
 }
 
 // renderedHNS is one endpoint as HNS would be given it.
@@ -106,13 +190,13 @@ type renderedHNS struct {
 
 func renderHNS(w io.Writer, s *dataplane.State) error {
 	out := []renderedHNS{}
-	for _, id := range slices.Sorted(maps.Keys(s.Endpoints)) {
-		acls, unsupported := windows.Render(s, id)
-		e := renderedHNS{Endpoint: id, ACLs: acls}
+	for _, e := range sortedEndpoints(s) {
+		acls, unsupported := windows.Render(s, e.ID)
+		r := renderedHNS{Endpoint: e.ID, ACLs: acls}
 		for _, u := range unsupported {
-			e.Unsupported = append(e.Unsupported, fmt.Sprintf("%s %s rule %d: %s", u.Policy, u.Direction, u.Rule, u.Reason))
+			r.Unsupported = append(r.Unsupported, fmt.Sprintf("%s %s rule %d: %s", u.Policy, u.Direction, u.Rule, u.Reason))
 		}
-		out = append(out, e)
+		out = append(out, r)
 	}
 	return printJSON(w, out)
 }

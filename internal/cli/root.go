@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -42,9 +43,31 @@ func Main(ctx context.Context, app App, args []string) int {
 		status = &exitError{exitUsage, err} // cobra's own: unknown command, unknown flag
 	}
 	if status.err != nil {
-		fmt.Fprintln(app.Err, "error:", status.err)
+		for line := range strings.Lines(status.err.Error()) {
+			fmt.Fprintln(app.Err, "error:", strings.TrimSuffix(line, "\n"))
+		}
 	}
 	return status.code
+}
+
+// newGroup makes a command that only has others below it.
+func newGroup(name, short string, below ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: name, Short: short}
+	c.RunE = func(_ *cobra.Command, args []string) error {
+		var names []string
+		for _, b := range below {
+			if !b.Hidden {
+				names = append(names, b.Name())
+			}
+		}
+		problem := "needs a command"
+		if len(args) > 0 {
+			problem = fmt.Sprintf("has no command %q", args[0])
+		}
+		return usage(fmt.Errorf("%s %s; valid: %s", c.CommandPath(), problem, strings.Join(names, ", ")))
+	}
+	c.AddCommand(below...)
+	return c
 }
 
 func newRoot(app *App) *cobra.Command {

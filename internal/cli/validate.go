@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -12,74 +14,96 @@ import (
 )
 
 func newValidate(app *App) *cobra.Command {
-	var files []string
+	in := &input{app: app}
 	var output string
 	c := &cobra.Command{
 		Use:   "validate -f FILE|DIR|-",
 		Short: "Say what is wrong with resources, all of it, without applying them",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if len(files) == 0 {
+			if len(in.files) == 0 {
 				return usage(errors.New("give files with -f"))
 			}
-			found, faults, err := readValid(files)
-			if err != nil {
-				return usage(err)
-			}
-			if err := printFaults(app, output, faults); err != nil {
-				return err
-			}
-			if v3.Failed(faults) {
-				return &exitError{exitNo, nil}
-			}
-			if output == "table" {
-				fmt.Fprintf(app.Out, "%d valid\n", len(found.Found))
-				printForeign(app.Out, found.Foreign)
-			}
-			return nil
+			return in.validate(output)
 		},
 	}
-	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "file or folder, or - for standard input (repeatable)")
+	addFiles(c, &in.files, "file or folder, or - for standard input (repeatable)")
 	addOutput(c, &output, "table", "json")
 	return c
 }
 
-// faultJSON is a fault as `validate -o json` prints it; its names are stable.
-type faultJSON struct {
-	Object  string `json:"object"`
-	File    string `json:"file"`
-	Line    int    `json:"line"`
-	Field   string `json:"field"`
-	Error   string `json:"error"`
-	Warning bool   `json:"warning,omitempty"`
+// validate prints a line for each invalid field, or a JSON array of them. Warnings are no part of the answer.
+func (in *input) validate(output string) error {
+	found, faults, err := in.read()
+	if err != nil {
+		return err
+	}
+	if output == "json" {
+		warnings, invalid := split(faults)
+		printFaults(in.app.Err, warnings)
+		if err := printJSON(in.app.Out, faultsJSON(invalid)); err != nil {
+			return err
+		}
+	} else {
+		printFaults(in.app.Err, faults)
+	}
+	if v3.Failed(faults) {
+		return &exitError{exitNo, nil}
+	}
+	if output != "json" {
+		fmt.Fprintf(in.app.Out, "%d valid\n", len(found.Found))
+		printForeign(in.app.Out, found.Foreign)
+	}
+	return nil
 }
 
-func printFaults(app *App, output string, faults []v3.FieldError) error {
-	if output != "json" {
-		for _, f := range faults {
-			fmt.Fprintln(app.Err, f.Error())
+func split(faults []v3.FieldError) (warnings, invalid []v3.FieldError) {
+	for _, f := range faults {
+		if f.Warning {
+			warnings = append(warnings, f)
+		} else {
+			invalid = append(invalid, f)
 		}
-		return nil
 	}
+	return warnings, invalid
+}
+
+func printFaults(w io.Writer, faults []v3.FieldError) {
+	for _, f := range faults {
+		fmt.Fprintln(w, f.Error())
+	}
+}
+
+// faultJSON is a fault as `validate -o json` prints it; its names are stable.
+type faultJSON struct {
+	Object string `json:"object"`
+	File   string `json:"file"`
+	Line   int    `json:"line"`
+	Field  string `json:"field"`
+	Error  string `json:"error"`
+}
+
+func faultsJSON(faults []v3.FieldError) []faultJSON {
 	out := make([]faultJSON, len(faults))
 	for i, f := range faults {
 		text := f.Problem
 		if f.Valid != "" {
 			text += "; valid: " + f.Valid
 		}
-		out[i] = faultJSON{f.Object, f.File, f.Line, f.Field, text, f.Warning}
+		out[i] = faultJSON{f.Object, f.File, f.Line, f.Field, text}
 	}
-	return printJSON(app.Out, out)
+	return out
 }
 
 func printJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
 }
 
 func printForeign(w io.Writer, foreign map[string]int) {
-	for kind, n := range foreign {
-		fmt.Fprintf(w, "%d of %s left alone\n", n, kind)
+	for _, kind := range slices.Sorted(maps.Keys(foreign)) {
+		fmt.Fprintf(w, "%d of %s left alone\n", foreign[kind], kind)
 	}
 }

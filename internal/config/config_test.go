@@ -83,6 +83,20 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+func TestLoadOnlyLooksAtItsKeysAlone(t *testing.T) {
+	env := func(key string) (string, bool) {
+		v, ok := map[string]string{"FELID_NODE": "NOT a node", "FELID_MTU": "many", "FELID_DATASTORE": "local:/x"}[key]
+		return v, ok
+	}
+	c, err := LoadOnly(nil, env, "datastore")
+	if err != nil || c.Datastore != "local:/x" || c.Node != "" {
+		t.Errorf("got %+v, %v", c, err)
+	}
+	if _, err := LoadOnly(nil, env, "datastore", "mtu"); err == nil {
+		t.Error("mtu was asked for, and is wrong")
+	}
+}
+
 func FuzzParseFile(f *testing.F) {
 	f.Add([]byte("node: a\nmtu: 1400\n"))
 	f.Add([]byte("node: [a]\n? b\n"))

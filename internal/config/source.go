@@ -91,14 +91,29 @@ func Flags(set *pflag.FlagSet, keys ...string) {
 // Load reads flags (those set), then the environment, then the file that --config or FELID_CONFIG names, then defaults: the first
 // that has a value wins. Values says where each came from. All faults are reported at once.
 func Load(set *pflag.FlagSet, env func(string) (string, bool)) (*Config, []Value, error) {
+	c, values, errs := read(set, env, fields)
+	if len(errs) == 0 {
+		errs = append(errs, c.Validate())
+	}
+	return c, values, errors.Join(errs...)
+}
+
+// LoadOnly is Load for callers that need the values of these keys alone: the others stay empty, and what they are does not matter.
+func LoadOnly(set *pflag.FlagSet, env func(string) (string, bool), keys ...string) (*Config, error) {
+	wanted := slices.DeleteFunc(slices.Clone(fields), func(f field) bool { return !slices.Contains(keys, f.key) })
+	c, _, errs := read(set, env, wanted)
+	return c, errors.Join(errs...)
+}
+
+func read(set *pflag.FlagSet, env func(string) (string, bool), wanted []field) (*Config, []Value, []error) {
 	path := lookUp(set, "config")
 	if path == "" {
 		path, _ = env("FELID_CONFIG")
 	}
 	fromConfigFile, errs := readFile(path)
 	c := &Config{}
-	values := make([]Value, 0, len(fields))
-	for _, f := range fields {
+	values := make([]Value, 0, len(wanted))
+	for _, f := range wanted {
 		v := f.resolve(set, env, fromConfigFile)
 		if f.key == "node" && v.Text == "" {
 			v.Text = defaultNode()
@@ -108,10 +123,7 @@ func Load(set *pflag.FlagSet, env func(string) (string, bool)) (*Config, []Value
 		}
 		values = append(values, v)
 	}
-	if len(errs) == 0 {
-		errs = append(errs, c.Validate())
-	}
-	return c, values, errors.Join(errs...)
+	return c, values, errs
 }
 
 func lookUp(set *pflag.FlagSet, flag string) string {
