@@ -16,7 +16,7 @@ func (s *sandbox) check(p plan) error {
 		return err
 	}
 	defer ns.Close()
-	pod, err := s.podHandle(ns)
+	pod, err := s.open(ns)
 	if err != nil {
 		return err
 	}

@@ -81,8 +81,8 @@ func (s *sandbox) inNetns(ns netns.NsHandle, f func() error) error {
 	return <-done
 }
 
-// podHandle opens a netlink socket in ns.
-func (s *sandbox) podHandle(ns netns.NsHandle) (h *netlink.Handle, err error) {
+// open opens a netlink socket in ns.
+func (s *sandbox) open(ns netns.NsHandle) (h *netlink.Handle, err error) {
 	err = s.inNetns(ns, func() error {
 		h, err = netlink.NewHandle(unix.NETLINK_ROUTE)
 		return err
@@ -114,7 +114,7 @@ func (s *sandbox) create(p plan) (*podLink, error) {
 		return nil, err
 	}
 	l := &podLink{s: s, plan: p, ns: ns}
-	if l.pod, err = s.podHandle(ns); err == nil {
+	if l.pod, err = s.open(ns); err == nil {
 		err = l.create()
 	}
 	if err != nil {
@@ -257,7 +257,13 @@ func podRule(addr netip.Addr, table int) *netlink.Rule {
 
 // remove deletes the host's interface, and with it the pod's side, if it is still that attachment's.
 func (s *sandbox) remove(name string, a attachment) error {
-	link, err := s.host.LinkByName(name)
+	// A socket of its own: the kernel takes tens of milliseconds to let go of an interface, and others would have to wait for this one.
+	host, err := s.open(s.self)
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	link, err := host.LinkByName(name)
 	if errors.As(err, new(netlink.LinkNotFoundError)) {
 		return nil
 	}
@@ -267,7 +273,7 @@ func (s *sandbox) remove(name string, a attachment) error {
 	if alias := link.Attrs().Alias; alias != a.alias() && (alias != "" || !ours(link)) {
 		return nil
 	}
-	if err := s.host.LinkDel(link); err != nil && !errors.Is(err, syscall.ENODEV) {
+	if err := host.LinkDel(link); err != nil && !errors.Is(err, syscall.ENODEV) {
 		return fmt.Errorf("deleting %s: %w", name, err)
 	}
 	return nil
