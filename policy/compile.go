@@ -88,24 +88,28 @@ func (r *ruleCompiler) compile() []dataplane.Rule {
 	}
 
 	wrong := cmp.Or(r.unreadable, r.unsupported)
-	harmless := r.out.Action == dataplane.Allow || r.out.Action == dataplane.Log
 	switch {
-	case harmless && cmp.Or(wrong, r.lossy) != "":
-		r.judge("left out: " + cmp.Or(wrong, r.lossy))
+	case r.mayBeLeftOut() && cmp.Or(wrong, r.lossy) != "":
+		r.reportRule("left out: " + cmp.Or(wrong, r.lossy))
 		return nil
 	case r.unreadable != "":
 		r.out = dataplane.Rule{Action: dataplane.Deny, Index: r.out.Index, Note: "denies everything: " + r.unreadable}
-		r.judge(r.out.Note)
+		r.reportRule(r.out.Note)
 	case r.unsupported != "":
 		r.out.Action, r.out.Note = dataplane.Deny, "denies all it might cover: "+r.unsupported
-		r.judge(r.out.Note)
+		r.reportRule(r.out.Note)
 	}
 	r.useSets()
 	return r.families()
 }
 
-// judge reports the rule as a whole.
-func (r *ruleCompiler) judge(message string) {
+// mayBeLeftOut tells whether nothing opens without the rule.
+func (r *ruleCompiler) mayBeLeftOut() bool {
+	return r.out.Action == dataplane.Allow || r.out.Action == dataplane.Log
+}
+
+// reportRule reports the rule as a whole.
+func (r *ruleCompiler) reportRule(message string) {
 	kind := ConditionPartiallyInvalid
 	if r.unreadable == "" && r.unsupported != "" {
 		kind = ConditionUnsupported
@@ -235,7 +239,7 @@ func (r *ruleCompiler) readSide(e *v3.EntityRule, at string, out *dataplane.Side
 
 // positive and negated say how an address counts that several endpoints claim.
 func (r *ruleCompiler) positive() setUse {
-	if r.out.Action == dataplane.Allow || r.out.Action == dataplane.Log {
+	if r.mayBeLeftOut() {
 		return ownerOnly
 	}
 	return everyClaimant
@@ -263,10 +267,9 @@ func (r *ruleCompiler) readNets(e *v3.EntityRule, at string, out *dataplane.Side
 
 // readDomains: names stand for no address until they are learned; nets beside them still match.
 func (r *ruleCompiler) readDomains(e *v3.EntityRule, at string, out *dataplane.Side) {
-	harmless := r.out.Action == dataplane.Allow || r.out.Action == dataplane.Log
-	if !harmless || r.dir != dataplane.Egress || at != ".destination" {
+	if !r.mayBeLeftOut() || r.dir != dataplane.Egress || at != ".destination" {
 		r.report(r.field+at+".domains", ConditionPartiallyInvalid, "left out: domains are for destinations of egress Allow and Log rules")
-		if !harmless {
+		if !r.mayBeLeftOut() {
 			r.cantRead("%s.domains can't be matched by %s", at[1:], r.in.Action)
 		}
 	} else {
@@ -284,7 +287,7 @@ func (r *ruleCompiler) readPeers(e *v3.EntityRule, at string) *selector.Selector
 	}
 	sel := r.peers(at+".selector", e.Selector)
 	if e.NamespaceSelector != "" {
-		sel = selector.And(r.peers(at+".namespaceSelector", cmp.Or(e.NamespaceSelector)).ForNamespaces(), sel)
+		sel = selector.And(r.peers(at+".namespaceSelector", e.NamespaceSelector).ForNamespaces(), sel)
 	} else if r.namespace != "" {
 		sel = selector.And(selector.Equals(selector.LabelNamespace, r.namespace), sel)
 	}

@@ -5,9 +5,13 @@
 //
 //	label.go     labels, own and inherited
 //	peer.go      endpoint or network set: what selectors select
-//	scope.go     a policy: its place among others, and the endpoints it is for
+//	claims.go    whose an address is that several endpoints claim
+//	scope.go     a policy: whom it is for; tier.go: when its turn comes
 //	compile.go   stored rules to rules of the dataplane, and the sets that they need
 //	sets.go      what an IP set means, and what each peer contributes to it
+//	reader.go    elements of objects, those that can't be read left out and reported
+//
+// Resolve is resolve.go. Resolver is resolver.go, with an index by label (index.go) and what it keeps of each thing (live.go).
 //
 // Evaluate walks a State as a dataplane does and says what decided; Explain does so for both ends of a flow.
 //
