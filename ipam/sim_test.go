@@ -52,6 +52,8 @@ type sim struct {
 	hosts []*host
 	ctx   context.Context
 
+	strict bool
+
 	mu    sync.Mutex
 	calls []*waiting
 }
@@ -66,6 +68,8 @@ type host struct {
 	held map[string][]netip.Addr
 	// unsure are handles whose Assign or Release failed.
 	unsure map[string]bool
+	// busy are handles with calls under way.
+	busy   map[string]int
 	serial int
 }
 
@@ -132,8 +136,8 @@ func (g *gate) Delete(ctx context.Context, key v3.Key, revision string) error {
 
 // step lets one of the calls held up go.
 func (s *sim) step() {
+	i := rapid.IntRange(0, len(s.calls)-1).Draw(s.t, "call") // nobody else is at work, and a draw may panic
 	s.mu.Lock()
-	i := rapid.IntRange(0, len(s.calls)-1).Draw(s.t, "call")
 	w := s.calls[i]
 	s.calls = append(s.calls[:i], s.calls[i+1:]...)
 	s.mu.Unlock()
@@ -175,9 +179,17 @@ func (s *sim) crash(g *gate) {
 func (s *sim) call() {
 	h := s.hosts[rapid.IntRange(0, len(s.hosts)-1).Draw(s.t, "host")]
 	switch what := rapid.IntRange(0, 9).Draw(s.t, "what"); {
-	case what < 6:
+	case what < 5:
 		h.serial++
-		h.assign(fmt.Sprintf("%s-%d", h.name, h.serial), rapid.Bool().Draw(s.t, "two families"))
+		handle := fmt.Sprintf("%s-%d", h.name, h.serial)
+		h.assign(handle, rapid.Bool().Draw(s.t, "two families"))
+		if rapid.IntRange(0, 3).Draw(s.t, "at once again?") == 0 {
+			h.assign(handle, rapid.Bool().Draw(s.t, "two families"))
+		}
+	case what < 6:
+		if handle, ok := h.any(h.unsure); ok {
+			s.collect(handle)
+		}
 	case what < 7:
 		if handle, ok := h.any(h.unsure); ok {
 			h.assign(handle, true)
@@ -196,6 +208,9 @@ func (h *host) any(set any) (string, bool) {
 	var handles []string
 	for i := 1; i <= h.serial; i++ {
 		handle := fmt.Sprintf("%s-%d", h.name, i)
+		if h.busy[handle] > 0 {
+			continue
+		}
 		switch set := set.(type) {
 		case map[string]bool:
 			if set[handle] {
@@ -214,27 +229,55 @@ func (h *host) any(set any) (string, bool) {
 }
 
 func (h *host) assign(handle string, two bool) {
-	delete(h.unsure, handle) // nobody else uses it meanwhile
+	delete(h.unsure, handle)
+	h.busy[handle]++
 	gate := h.gate
 	go func() {
 		got, err := h.alloc.Assign(h.sim.ctx, Request{Handle: handle, IPv4: true, IPv6: two})
 		h.sim.mu.Lock()
 		defer h.sim.mu.Unlock()
+		h.busy[handle]--
 		if err != nil || gate.crashed {
-			h.unsure[handle] = true
+			h.unsure[handle] = h.held[handle] == nil
 			return
 		}
-		h.held[handle] = got
+		delete(h.unsure, handle)
+		if len(got) > len(h.held[handle]) {
+			h.held[handle] = got
+		}
 	}()
+}
+
+// collect releases a handle that nobody holds, as garbage collection on another machine does.
+func (s *sim) collect(handle string) {
+	list, err := s.store.List(context.Background(), v3.KindIPAMBlock, "")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, o := range list.Objects {
+		changed := o.Copy().(*v3.IPAMBlock)
+		cidr := netip.MustParsePrefix(changed.Spec.CIDR)
+		after, freed := release(changed.Spec, cidr, handle, func(netip.Addr) bool { return true })
+		if freed == nil {
+			continue
+		}
+		changed.Spec = after
+		changed.Spec.SequenceNumber++
+		if _, err := s.store.Update(context.Background(), changed); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 }
 
 func (h *host) release(handle string) {
 	delete(h.unsure, handle)
 	delete(h.held, handle) // the interface is gone: from here on the address may be given to others
+	h.busy[handle]++
 	go func() {
 		_, err := h.alloc.Release(h.sim.ctx, handle)
 		h.sim.mu.Lock()
 		defer h.sim.mu.Unlock()
+		h.busy[handle]--
 		if err != nil {
 			h.unsure[handle] = true
 		}
@@ -249,8 +292,14 @@ func (s *sim) check() {
 	}
 	holder := map[netip.Addr]string{}
 	var cidrs []netip.Prefix
+	perFamily := map[string]int{}
 	for _, o := range list.Objects {
 		spec := &o.(*v3.IPAMBlock).Spec
+		for i := range spec.Attributes {
+			if node := spec.Attributes[i].Secondary[AttrNode]; s.strict && node != owner(spec) {
+				s.t.Fatalf("block %s of %s holds an address of %s in spite of strictAffinity", spec.CIDR, owner(spec), node)
+			}
+		}
 		cidr, err := blockCIDR(spec)
 		if err != nil {
 			s.t.Fatalf("%s: %v", v3.KeyOf(o), err)
@@ -262,6 +311,12 @@ func (s *sim) check() {
 		}
 		cidrs = append(cidrs, cidr)
 		checkBlock(s.t, spec, cidr, holder)
+	}
+	for a, handle := range holder {
+		family := fmt.Sprint(handle, " ", a.BitLen())
+		if perFamily[family]++; perFamily[family] > 1 {
+			s.t.Fatalf("%s holds two addresses of a family, one of them %s", handle, a)
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -361,10 +416,10 @@ func TestNoAddressTwice(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
 			s := &sim{t: rt, store: dstest.NewMemory(), ctx: ctx}
-			strict := rapid.Bool().Draw(rt, "strict")
-			s.configure(strict)
+			s.strict = rapid.Bool().Draw(rt, "strict")
+			s.configure()
 			for i := range rapid.IntRange(1, 4).Draw(rt, "hosts") {
-				h := &host{sim: s, name: fmt.Sprintf("node-%d", i), held: map[string][]netip.Addr{}, unsure: map[string]bool{}}
+				h := &host{sim: s, name: fmt.Sprintf("node-%d", i), held: map[string][]netip.Addr{}, unsure: map[string]bool{}, busy: map[string]int{}}
 				h.start()
 				s.hosts = append(s.hosts, h)
 			}
@@ -385,7 +440,7 @@ func TestNoAddressTwice(t *testing.T) {
 }
 
 // configure makes pools of a few small blocks, some of it reserved.
-func (s *sim) configure(strict bool) {
+func (s *sim) configure() {
 	put := func(o v3.Object) {
 		if _, err := s.store.Create(context.Background(), o); err != nil {
 			s.t.Fatal(err)
@@ -399,7 +454,7 @@ func (s *sim) configure(strict bool) {
 	reserved := &v3.IPReservation{Spec: v3.IPReservationSpec{ReservedCIDRs: []string{"10.0.0.8/30", "fd00::5"}}}
 	reserved.Name = "r"
 	put(reserved)
-	config := &v3.IPAMConfiguration{Spec: v3.IPAMConfigurationSpec{StrictAffinity: strict, MaxBlocksPerHost: 2}}
+	config := &v3.IPAMConfiguration{Spec: v3.IPAMConfigurationSpec{StrictAffinity: s.strict, MaxBlocksPerHost: 2}}
 	config.Name = "default"
 	put(config)
 }
