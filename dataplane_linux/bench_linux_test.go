@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -95,11 +96,9 @@ func BenchmarkApply(b *testing.B) {
 
 // changes times an endpoint that goes and comes back, a policy of one rule more, and a member of a set.
 func changes(b *testing.B, d *Dataplane, s *dataplane.State) {
-	id := dataplane.EndpointID("pod/ns/l-7")
-	ep := s.Endpoints[id]
-	p := largePolicy(35)
+	ep, p, set := largePick(s)
+	id := ep.ID
 	member := dataplane.Member{Prefix: netip.MustParsePrefix("10.90.0.1/32")}
-	set := p.Ingress[0].Src.IPSets[0]
 	const rounds = 5
 	for name, change := range map[string]func(i int) *dataplane.Changes{
 		"endpoint": func(i int) *dataplane.Changes {
@@ -109,20 +108,20 @@ func changes(b *testing.B, d *Dataplane, s *dataplane.State) {
 			return changed([]dataplane.EndpointID{id})
 		},
 		"policy": func(i int) *dataplane.Changes {
-			next := largePolicy(35)
+			next := *p
 			if i%2 == 0 {
-				next.Ingress = append(next.Ingress, dataplane.Rule{Action: dataplane.Allow, Protocol: 1})
+				next.Ingress = append(slices.Clone(p.Ingress), dataplane.Rule{Action: dataplane.Allow, Protocol: 1})
 			}
-			s.Policies[p.ID] = next
+			s.Policies[p.ID] = &next
 			return changed(nil, p.ID)
 		},
 		"member": func(i int) *dataplane.Changes {
 			delta := &dataplane.SetDelta{Added: []dataplane.Member{member}}
-			if s.IPSets[set].Members[member] = struct{}{}; i%2 == 1 {
+			if set.Members[member] = struct{}{}; i%2 == 1 {
 				delta = &dataplane.SetDelta{Removed: []dataplane.Member{member}}
-				delete(s.IPSets[set].Members, member)
+				delete(set.Members, member)
 			}
-			return &dataplane.Changes{IPSets: map[dataplane.IPSetID]*dataplane.SetDelta{set: delta}}
+			return &dataplane.Changes{IPSets: map[dataplane.IPSetID]*dataplane.SetDelta{set.ID: delta}}
 		},
 	} {
 		start := time.Now()
