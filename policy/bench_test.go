@@ -85,3 +85,32 @@ func TestW2(t *testing.T) {
 	}
 	t.Logf("%d endpoints, %d policies, %d sets, %d members", len(got.Endpoints), len(got.Policies), len(got.IPSets), members)
 }
+
+// BenchmarkPolicyChange is a policy of six rules for a hundred local endpoints that comes and goes.
+func BenchmarkPolicyChange(b *testing.B) {
+	r := loaded(workload.W2())
+	r.Flush()
+	p := workload.GlobalPolicy(100_000, "inc100 == 'y'")
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Update(v3.KeyOf(p), p)
+		r.Flush()
+		r.Update(v3.KeyOf(p), nil)
+		r.Flush()
+	}
+}
+
+// BenchmarkEndpointChange is a local endpoint that comes and goes.
+func BenchmarkEndpointChange(b *testing.B) {
+	r := loaded(workload.W2())
+	r.Flush()
+	e := workload.SizeW2.LocalEndpoint(0)
+	e.Name, e.Spec.Pod, e.Spec.IPNetworks = "new", "new", []string{"10.91.0.1/32"}
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Update(v3.KeyOf(e), e)
+		r.Flush()
+		r.Update(v3.KeyOf(e), nil)
+		r.Flush()
+	}
+}
