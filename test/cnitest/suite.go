@@ -378,6 +378,9 @@ func testRefusals(t *testing.T, w World, c *containers) {
 	wantCode(t, "requested address", add(c.with("args", map[string]any{"cni": map[string]any{"ips": []string{"10.0.0.1"}}}), s), 2)
 	wantCode(t, "host's network namespace", add(c, &sandbox{id: s.id, netns: w.Netns(), ifName: "eth0", args: s.args}), 8)
 	wantCode(t, "missing network namespace", add(c, &sandbox{id: s.id, netns: "felid-none", ifName: "eth0", args: s.args}), 8)
+	for _, path := range []string{"../../etc/hostname", "../../proc/self/ns/mnt", "../../tmp"} {
+		wantCode(t, "no network namespace: "+path, add(c, &sandbox{id: s.id, netns: path, ifName: "eth0", args: s.args}), 8)
+	}
 	wantCode(t, "half an identity", add(c, &sandbox{id: s.id, netns: s.netns, ifName: "eth0", args: s.args[:2]}), 4)
 	wantCode(t, "a path for a name", add(c, &sandbox{id: s.id, netns: s.netns, ifName: "eth0",
 		args: [][2]string{{"K8S_POD_NAMESPACE", "web"}, {"K8S_POD_NAME", "../x"}}}), 4)
