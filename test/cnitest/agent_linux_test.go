@@ -114,3 +114,30 @@ func (w *agent) Netns() string          { return w.netns }
 func (w *agent) Socket() string         { return filepath.Join(w.dir, "cni.sock") }
 func (w *agent) Node() string           { return "node-1" }
 func (w *agent) Store() datastore.Store { return w.store }
+
+// TestAgentEnforcesAtOnce: when ADD answers, what policy denies is denied, and what it allows is allowed.
+func TestAgentEnforcesAtOnce(t *testing.T) {
+	w := newAgent(t, buildAgent(t))
+	closed := &v3.NetworkPolicy{Spec: v3.NetworkPolicySpec{PolicySpec: v3.PolicySpec{
+		Tier: "default", Selector: "app == 'closed'", Types: []v3.PolicyType{v3.PolicyTypeIngress}}}}
+	closed.Kind, closed.APIVersion, closed.Namespace, closed.Name = string(v3.KindNetworkPolicy), v3.APIVersion, "web", "closed"
+	w.create(t, closed)
+	c := newContainers(t, w)
+	labelled := c.with("args", map[string]any{"cni": map[string]any{"labels": []map[string]string{{"key": "app", "value": "closed"}}}})
+	client := newSandbox(t, "web/client")
+	c.mustAdd(t, client)
+	for i := range 5 {
+		shut := newSandbox(t, fmt.Sprintf("web/shut-%d", i))
+		for _, addr := range labelled.mustAdd(t, shut) {
+			if reach(client, shut, addr) == nil {
+				t.Errorf("%s is reached, though policy denies it", addr)
+			}
+		}
+		open := newSandbox(t, fmt.Sprintf("web/open-%d", i))
+		for _, addr := range c.mustAdd(t, open) {
+			if err := reach(client, open, addr); err != nil {
+				t.Errorf("%s: %v", addr, err)
+			}
+		}
+	}
+}
