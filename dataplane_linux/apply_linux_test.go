@@ -81,6 +81,28 @@ func TestRestartWritesNothing(t *testing.T) {
 	}
 }
 
+// TestOneBackendAtATime: chains in one keep a driver from the other.
+func TestOneBackendAtATime(t *testing.T) {
+	t.Parallel()
+	newLab(t)
+	s := dataplane.NewState()
+	s.Host = dataplane.Host{Owner: true, InterfacePrefix: "fld"}
+	lock := t.TempDir() + "/lock"
+	d, err := New(Config{Backend: "legacy", LockFile: lock})
+	must(t, err)
+	apply(t, d, s, nil)
+	must(t, d.Close())
+	if _, err := New(Config{Backend: "nft", LockFile: lock}); err == nil || !strings.Contains(err.Error(), "stand in legacy") {
+		t.Errorf("nft beside legacy: %v", err)
+	}
+	if _, err := New(Config{Backend: "pf"}); err == nil {
+		t.Error("an unknown backend is taken")
+	}
+	if _, err := New(Config{MarkMask: 0x7}); err == nil {
+		t.Error("a mask of three bits is taken")
+	}
+}
+
 func TestEstablishedConnectionsGoOn(t *testing.T) {
 	t.Parallel()
 	l, s := pairLab(t), pairState()

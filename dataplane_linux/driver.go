@@ -73,16 +73,12 @@ func assemble(cfg Config, p parts) (*Dataplane, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if _, err := newRenderer(cfg.render(), &dataplane.Host{}); err != nil {
+	if _, err := newRenderer(cfg.render(), &dataplane.Host{InterfacePrefix: "fld"}); err != nil {
 		return nil, err
 	}
 	d := &Dataplane{cfg: cfg, log: cfg.Log, done: make(chan struct{}), whole: true, local: newLocal(), forget: map[netip.Addr]dataplane.EndpointID{}}
 	p.iptables.LockFile = cfg.LockFile
-	if err := d.choose(&p.iptables); err != nil {
-		return nil, err
-	}
-	var err error
-	if d.driver, err = iptables.Open(p.iptables); err != nil {
+	if err := d.choose(p.iptables); err != nil {
 		return nil, err
 	}
 	d.kernel = p.sets
@@ -114,20 +110,51 @@ func (noTable) SetChain(string, []string) {}
 func (noTable) RemoveChain(string)        {}
 func (noTable) SetHooks(string, []string) {}
 
-// choose fills in the variant.
-func (d *Dataplane) choose(cfg *iptables.Config) error {
-	switch d.cfg.Backend {
-	case "nft", "legacy":
-		d.variant, d.reason = iptables.Variant(d.cfg.Backend), "configured"
-	case "auto", "":
-		var err error
-		if d.variant, d.reason, err = iptables.Detect(context.Background(), *cfg); err != nil {
-			return fmt.Errorf("choose the iptables backend: %w", err)
+// choose opens the iptables driver.
+func (d *Dataplane) choose(cfg iptables.Config) (err error) {
+	switch cfg.Variant = iptables.Variant(d.cfg.Backend); cfg.Variant {
+	case iptables.NFT, iptables.Legacy:
+		d.reason = "configured"
+		if err := d.onlyHere(cfg); err != nil {
+			return err
 		}
+		d.driver, err = iptables.Open(cfg)
+	case "auto", "":
+		d.driver, d.reason, err = iptables.OpenDetected(context.Background(), cfg)
 	default:
 		return fmt.Errorf("iptables backend %q: want auto, nft or legacy", d.cfg.Backend)
 	}
-	cfg.Variant = d.variant
+	if err != nil {
+		return fmt.Errorf("choose the iptables backend: %w", err)
+	}
+	d.variant = d.driver.Variant()
+	return nil
+}
+
+// onlyHere refuses a configured backend while chains of ours stand in the other: packets would cross both, and nobody would keep the old
+// ones up to date.
+func (d *Dataplane) onlyHere(cfg iptables.Config) error {
+	configured := cfg.Variant
+	cfg.Variant = iptables.Legacy
+	if configured == iptables.Legacy {
+		cfg.Variant = iptables.NFT
+	}
+	other, err := iptables.Open(cfg)
+	if err != nil {
+		return err
+	}
+	for _, f := range Families {
+		t := other.Table(iptables.Family(f), "filter")
+		rb, err := t.ReadBack(context.Background())
+		if err != nil { // most likely not installed
+			d.log.Debug("the other iptables backend can't be read", "backend", string(cfg.Variant), "error", err)
+			continue
+		}
+		if len(rb.Chains) > 0 {
+			return fmt.Errorf("iptables backend %s is configured, but %d chains of felid stand in %s (%s): remove them, or configure %s or auto",
+				configured, len(rb.Chains), cfg.Variant, t, cfg.Variant)
+		}
+	}
 	return nil
 }
 

@@ -66,10 +66,15 @@ func newRenderer(cfg RenderConfig, host *dataplane.Host) (*renderer, error) {
 	if err != nil {
 		return nil, err
 	}
+	// "+" alone would be every interface of the host.
+	if p := host.InterfacePrefix; p == "" || len(p) > 14 || strings.IndexFunc(p, func(c rune) bool { return !nameRune(c) }) >= 0 {
+		return nil, fmt.Errorf("prefix of pods' interfaces %q: want 1 to 14 letters, digits, \".\", \"-\" and \"_\"", p)
+	}
 	return &renderer{cfg: cfg, marks: m, host: host}, nil
 }
 
-// Render is the whole state from scratch. It panics on a mark mask of fewer than 4 bits.
+// Render is the whole state from scratch. It panics on a mark mask of fewer than 4 bits, and where the state's prefix of pods' interfaces
+// is none.
 func Render(s *dataplane.State, cfg RenderConfig) *Rendered {
 	r, err := newRenderer(cfg, &s.Host)
 	if err != nil {

@@ -60,6 +60,9 @@ func (r *renderer) workloadChains(f Family) []Chain {
 	}
 	w.add("-p udp -m udp --sport "+client+" --dport "+server+" ", r.allowed())
 	w.add("-j " + chainFrom)
+	if f == IPv4 && r.host.Owner { // route_localnet, which pods' interfaces have, would let pods in here
+		w.add("-d 127.0.0.0/8 -j DROP")
+	}
 	switch r.host.WorkloadToHost {
 	case dataplane.Allow:
 		w.add(r.allowed())

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/dataplane/dptest"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -118,6 +119,36 @@ func TestRenderGolden(t *testing.T) {
 		}
 		if diff := cmp.Diff(string(want), got); diff != "" {
 			t.Errorf("%s (-want +got; go test -update rewrites it):\n%s", name, diff)
+		}
+	}
+}
+
+// TestNoPodReachesLoopback: pods' interfaces have route_localnet, for node ports on the host's own loopback; the answers to those must pass.
+func TestNoPodReachesLoopback(t *testing.T) {
+	s := pairState()
+	s.Host.WorkloadToHost = dataplane.Allow
+	r := Render(s, RenderConfig{})
+	for dst, want := range map[string]map[string]dataplane.Action{
+		"127.0.0.1":  {"NEW": dataplane.Deny, "ESTABLISHED": dataplane.Allow},
+		"172.18.0.1": {"NEW": dataplane.Allow},
+	} {
+		for state, want := range want {
+			got, err := dptest.TraceIPTables(r.RestoreText(IPv4, "filter"), r.IPSetText(), dptest.Packet{
+				In: clientIf, State: state,
+				Tuple: dptest.Tuple{Src: netip.MustParseAddr("10.65.0.1"), Dst: netip.MustParseAddr(dst), Protocol: 6, SrcPort: 40000, DstPort: 80},
+			})
+			if err != nil || got.Action != want {
+				t.Errorf("%s to %s: %s by %q (%v), want %s", state, dst, got.Action, got.Rule, err, want)
+			}
+		}
+	}
+}
+
+// TestPrefixIsNotEverything: rules for "every interface" would cut the host off.
+func TestPrefixIsNotEverything(t *testing.T) {
+	for prefix, good := range map[string]bool{"": false, "fld": true, "fld+": false, "a b": false, "fifteen-letters": false} {
+		if _, err := newRenderer(RenderConfig{}, &dataplane.Host{InterfacePrefix: prefix}); (err == nil) != good {
+			t.Errorf("prefix %q: %v", prefix, err)
 		}
 	}
 }
