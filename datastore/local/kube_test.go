@@ -152,3 +152,44 @@ metadata: {name: np, namespace: web}
 	write(t, dir, "profile.yaml", "apiVersion: projectcalico.org/v3\nkind: Profile\nmetadata: {name: kns.web}\n")
 	p.until("a profile beside its namespace is a fault", func() bool { return p.fault("Profile kns.web: is in k.yaml and in profile.yaml") })
 }
+
+func TestPutRaw(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	p := follow(t, s)
+	apply := func(text string) error {
+		t.Helper()
+		objects, faults := Parse("in.yaml", []byte(text))
+		if len(faults) > 0 || len(objects.Raw) != 1 {
+			t.Fatal(faults, objects)
+		}
+		_, err := s.PutRaw(t.Context(), objects.Raw[0], PutApply)
+		return err
+	}
+	for _, label := range []string{"web", "db"} {
+		if err := apply(podWith(label)); err != nil {
+			t.Fatal(err)
+		}
+		p.until(label, func() bool { return p.endpoint("web-1").Labels["app"] == label })
+	}
+	if _, err := os.Stat(filepath.Join(dir, "Pod/web/web-1.json")); err != nil {
+		t.Error(err)
+	}
+	write(t, dir, "ns.yaml", "# why\napiVersion: v1\nkind: Namespace\nmetadata: {name: web}\n")
+	p.until("the namespace", func() bool { return len(p.objects) == 2 })
+	if err := apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: web, labels: {a: b}}\n"); err != nil {
+		t.Fatal(err)
+	}
+	if text := readFile(t, filepath.Join(dir, "ns.yaml")); !strings.Contains(text, "a: b") || !strings.HasPrefix(text, "# why") {
+		t.Errorf("not written in its place:\n%s", text)
+	}
+	finished := podWith("web") + "status: {phase: Succeeded}\n"
+	if err := apply(finished); err != nil {
+		t.Fatal(err)
+	}
+	p.until("no endpoint of a finished pod", func() bool { return p.endpoint("web-1").Name == "" })
+	if err := apply(podWith("web")); err != nil {
+		t.Fatal(err)
+	}
+	p.until("an endpoint again", func() bool { return p.endpoint("web-1").Name != "" })
+}

@@ -336,6 +336,9 @@ func faultsOf(path string, c *contents) []datastore.Fault {
 			continue
 		}
 		f := datastore.Fault{Key: keyFrom(e.Object), File: path, Line: e.Line}
+		if _, ok := v3.InfoOf(f.Key.Kind); !ok {
+			f.Key = v3.Key{} // a fault of every kind
+		}
 		e.File, e.Object = "", ""
 		f.Err = e
 		faults = append(faults, f)
@@ -347,9 +350,6 @@ func faultsOf(path string, c *contents) []datastore.Fault {
 func keyFrom(text string) v3.Key {
 	kind, name, _ := strings.Cut(text, " ")
 	key := v3.Key{Kind: v3.Kind(kind), Name: name}
-	if _, ok := v3.InfoOf(key.Kind); !ok {
-		return v3.Key{} // a fault of every kind
-	}
 	if namespace, rest, ok := strings.Cut(name, "/"); ok {
 		key.Namespace, key.Name = namespace, rest
 	}
