@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/vishvananda/netlink"
@@ -178,7 +179,26 @@ func (l *podLink) configure(addrs []netip.Addr) (mac string, err error) {
 	if err := l.s.hostUp(l.host, addrs); err != nil {
 		return "", fmt.Errorf("bringing %s up: %w", l.plan.host, err)
 	}
+	if err := l.awaitCarrier(); err != nil {
+		return "", err
+	}
 	return l.eth.Attrs().HardwareAddr.String(), nil
+}
+
+// awaitCarrier waits until the pod's side can send. The host's side came up last, and so the kernel tells the pod's of its carrier from a
+// work queue; what the pod sends before is lost, an answer to ARP for one. Since Linux 6.8 asking for a link runs that work at once.
+func (l *podLink) awaitCarrier() error {
+	for range 1000 {
+		eth, err := l.pod.LinkByIndex(l.eth.Attrs().Index)
+		if err != nil {
+			return fmt.Errorf("looking at %s of the pod: %w", l.plan.IfName, err)
+		}
+		if eth.Attrs().OperState == netlink.OperUp {
+			return nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return fmt.Errorf("%s of the pod has no carrier after a second", l.plan.IfName)
 }
 
 // hostUp gives the host's side the IPv6 gateway's address, without the second that duplicate address detection takes, and brings it up.

@@ -152,22 +152,13 @@ func (w *twin) start(t testing.TB) {
 	if w.log == nil {
 		w.log = new(bytes.Buffer)
 	}
-	_ = os.Remove(filepath.Join(w.dir, "ready"))
 	w.agent = exec.Command("ip", "netns", "exec", w.netns, os.Args[0])
 	w.agent.Env = append(os.Environ(), envDir+"="+w.dir, envStore+"="+w.kind, envWait+"="+w.timeout)
 	w.agent.Stdout, w.agent.Stderr = w.log, w.log
 	if err := w.agent.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		if _, err := os.Stat(filepath.Join(w.dir, "ready")); err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			w.kill(t)
-			t.Fatalf("the agent does not start:\n%s", w.log)
-		}
-	}
+	cnitest.Eventually(t, func() error { return cnitest.Serving(w) })
 }
 
 func (w *twin) Kill(t *testing.T) { w.kill(t) }
@@ -233,9 +224,6 @@ func runTwin(dir string) error {
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(context.Background()) }()
 	if err := s.Rebuild(context.Background()); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "ready"), nil, 0o600); err != nil {
 		return err
 	}
 	return <-served

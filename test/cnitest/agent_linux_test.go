@@ -3,7 +3,6 @@ package cnitest
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,7 +10,6 @@ import (
 	"testing"
 
 	v3 "github.com/felid-net/felid/api/v3"
-	"github.com/felid-net/felid/cni"
 	"github.com/felid-net/felid/datastore"
 	"github.com/felid-net/felid/datastore/local"
 )
@@ -90,14 +88,7 @@ func (w *agent) start(t testing.TB) {
 	if err := w.process.Start(); err != nil {
 		t.Fatal(err)
 	}
-	config, _ := json.Marshal(map[string]string{"cniVersion": "1.1.0", "name": network})
-	Eventually(t, func() error {
-		_, err := cni.Call(context.Background(), w.Socket(), &cni.Request{Verb: cni.Status, Config: config})
-		if err != nil {
-			return fmt.Errorf("the agent does not start: %w", err)
-		}
-		return nil
-	})
+	Eventually(t, func() error { return Serving(w) })
 }
 
 func (w *agent) kill() {

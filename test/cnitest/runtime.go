@@ -21,6 +21,8 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/felid-net/felid/cni"
 )
 
 const network = "felid-pods"
@@ -192,6 +194,13 @@ func describe(err error) string {
 		return fmt.Sprintf("code %d: %v", code, err)
 	}
 	return fmt.Sprint(err)
+}
+
+// Serving says why the agent of w takes no pods, if it doesn't.
+func Serving(w World) error {
+	config := json.RawMessage(`{"cniVersion":"1.1.0","name":"` + network + `"}`)
+	_, err := cni.Call(context.Background(), w.Socket(), &cni.Request{Verb: cni.Status, Config: config})
+	return err
 }
 
 // NewNetns makes a network namespace that lasts as long as the test, and returns its name.
