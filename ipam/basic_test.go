@@ -9,10 +9,15 @@ import (
 	"github.com/felid-net/felid/datastore/dstest"
 )
 
-func newPool(t *testing.T, store datastore.Store, name, cidr string, change ...func(*v3.IPPoolSpec)) {
-	t.Helper()
+func newPoolObject(name, cidr string) *v3.IPPool {
 	p := &v3.IPPool{Spec: v3.IPPoolSpec{CIDR: cidr}}
 	p.Name = name
+	return p
+}
+
+func newPool(t *testing.T, store datastore.Store, name, cidr string, change ...func(*v3.IPPoolSpec)) {
+	t.Helper()
+	p := newPoolObject(name, cidr)
 	for _, f := range change {
 		f(&p.Spec)
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
+
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/datastore"
 )
@@ -338,6 +340,19 @@ func TestMissedNoticesAreMadeUpFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.until("all three changes", func() bool { return p.order("a") == 2 && p.order("c") == 3 && p.order("b") == -1 })
+}
+
+func TestOverflowOfNotices(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "a.yaml", tierYAML("a", "1"))
+	s := openStore(t, dir)
+	p := follow(t, s)
+	if err := s.notify.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, "a.yaml", tierYAML("a", "2"))
+	s.noticeLost(fsnotify.ErrEventOverflow)
+	p.until("the change", func() bool { return p.order("a") == 2 })
 }
 
 func TestForeignObjectsAreCounted(t *testing.T) {
