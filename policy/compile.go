@@ -227,7 +227,7 @@ func (r *ruleCompiler) readUnsupported() {
 func (r *ruleCompiler) readSide(e *v3.EntityRule, at string, out *dataplane.Side) {
 	r.readNets(e, at, out)
 	peers := r.readPeers(e, at)
-	r.readPorts(e, at, peers, out)
+	r.readPorts(e, at, out)
 	if peers != nil {
 		out.IPSets = append(out.IPSets, r.set(selectorSet(peers, r.positive())))
 	}
@@ -313,12 +313,9 @@ func (r *ruleCompiler) peers(at, text string) *selector.Selector {
 	return s
 }
 
-func (r *ruleCompiler) readPorts(e *v3.EntityRule, at string, peers *selector.Selector, out *dataplane.Side) {
-	if peers == nil {
-		peers = selector.All()
-	}
-	out.Ports, out.PortSets = r.ports(at+".ports", e.Ports, peers, r.positive())
-	out.NotPorts, out.NotPortSets = r.ports(at+".notPorts", e.NotPorts, peers, everyClaimant)
+func (r *ruleCompiler) readPorts(e *v3.EntityRule, at string, out *dataplane.Side) {
+	out.Ports, out.PortSets = r.ports(at+".ports", e.Ports, r.positive())
+	out.NotPorts, out.NotPortSets = r.ports(at+".notPorts", e.NotPorts, everyClaimant)
 	if len(e.Ports) > 0 && len(out.Ports)+len(out.PortSets) == 0 {
 		r.cantRead("none of %s.ports can be read", at[1:])
 	}
@@ -327,13 +324,13 @@ func (r *ruleCompiler) readPorts(e *v3.EntityRule, at string, peers *selector.Se
 	}
 }
 
-func (r *ruleCompiler) ports(at string, ports []v3.Port, peers *selector.Selector, use setUse) (ranges []dataplane.PortRange, sets []dataplane.IPSetID) {
+func (r *ruleCompiler) ports(at string, ports []v3.Port, use setUse) (ranges []dataplane.PortRange, sets []dataplane.IPSetID) {
 	for i, p := range ports {
 		switch err := p.Problem(); {
 		case err != nil:
 			r.report(fmt.Sprintf("%s%s[%d]", r.field, at, i), ConditionPartiallyInvalid, "left out: %v", err)
 		case p.Name != "":
-			sets = append(sets, r.set(namedPortSet(p.Name, peers, use)))
+			sets = append(sets, r.set(namedPortSet(p.Name, use)))
 		case p.Max == 0:
 			r.report(fmt.Sprintf("%s%s[%d]", r.field, at, i), ConditionPartiallyInvalid, "left out: no packet has port 0; valid: 1 to 65535")
 		default:

@@ -11,10 +11,9 @@ import (
 
 // Labels and profiles that the resolver itself gives to a workload.
 const (
-	labelOrchestrator       = "projectcalico.org/orchestrator"
-	namespaceProfile        = "kns."
-	serviceAccountProfile   = "ksa."
-	maxServiceAccountLength = 63
+	labelOrchestrator     = "projectcalico.org/orchestrator"
+	namespaceProfile      = "kns."
+	serviceAccountProfile = "ksa."
 )
 
 // label is one label, compared and hashed by two pointers.

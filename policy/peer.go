@@ -69,9 +69,7 @@ func newWorkload(o *v3.WorkloadEndpoint, node dataplane.NodeName, profiles profi
 	given := map[string]string{}
 	setIf(given, selector.LabelNamespace, o.Namespace)
 	setIf(given, labelOrchestrator, o.Spec.Orchestrator)
-	if len(account) < maxServiceAccountLength {
-		setIf(given, selector.LabelServiceAccount, account)
-	}
+	setIf(given, selector.LabelServiceAccount, account) // longer than a label's value may be, too: a Deny must not miss it
 	p := &peer{
 		key: v3.KeyOf(o), own: ownLabels(o.Labels, given), nets: fullLength(addrs), ports: ports,
 		pod: o.Spec.Pod, created: o.CreationTimestamp.Unix(),

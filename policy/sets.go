@@ -66,13 +66,11 @@ func selectorSet(sel *selector.Selector, use setUse) *setSpec {
 	return s.identify("selector " + sel.String())
 }
 
-func namedPortSet(name string, sel *selector.Selector, use setUse) *setSpec {
-	s := &setSpec{typ: dataplane.SetAddrPorts, use: use, selector: sel, portName: name}
-	text := "named port " + name
-	if !sel.MatchesAll() {
-		text += " of selector " + sel.String()
-	}
-	return s.identify(text)
+// namedPortSet holds the ports of that name of all endpoints, whatever selector stands beside them in the rule: that one has a set of
+// its own, which may match an address by a network set where the port is an endpoint's.
+func namedPortSet(name string, use setUse) *setSpec {
+	s := &setSpec{typ: dataplane.SetAddrPorts, use: use, selector: selector.All(), portName: name}
+	return s.identify("named port " + name)
 }
 
 func serviceSet(name serviceName, typ dataplane.IPSetType, use setUse) *setSpec {
