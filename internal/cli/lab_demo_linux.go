@@ -39,7 +39,7 @@ type demoStep struct {
 	Label  map[string]map[string]string `json:"label"`  // by pod; an empty value removes
 }
 
-func newLabDemo(app *App, dir *string) *cobra.Command {
+func newLabDemo(app *App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo FILE",
 		Short: "Make a lab, go through the steps of a file, and compare every real connection with what explain predicts",
@@ -53,10 +53,11 @@ func newLabDemo(app *App, dir *string) *cobra.Command {
 		if err != nil {
 			return unreachable(err)
 		}
-		if c.Flags().Changed("dir") {
-			own = *dir
+		err = runDemo(ctx, app, filepath.Join(own, "lab"), args[0])
+		if rmErr := os.RemoveAll(own); err == nil && rmErr != nil {
+			return unreachable(rmErr)
 		}
-		return runDemo(ctx, app, filepath.Join(own, "lab"), args[0])
+		return err
 	}
 	return c
 }
@@ -80,7 +81,7 @@ func runDemo(ctx context.Context, app *App, dir, path string) (err error) {
 		return unreachable(err)
 	}
 	defer func() {
-		err = errors.Join(err, l.Down(context.WithoutCancel(ctx)), os.RemoveAll(filepath.Dir(dir)))
+		err = errors.Join(err, l.Down(context.WithoutCancel(ctx)))
 	}()
 	d := demo{app: app, lab: l, folder: filepath.Dir(path)}
 	if d.pods, err = addPods(ctx, app, l, []string{d.path(file.Cluster)}); err != nil {

@@ -22,7 +22,7 @@ const defaultLabDir = "/run/felid-lab"
 func newLab(app *App) *cobra.Command {
 	var dir string
 	c := newGroup("lab", "A small virtual cluster of network namespaces on this machine, for trying policies with real packets (root)",
-		newLabUp(app, &dir), newLabDown(app, &dir), newLabExec(app, &dir), newLabStatus(app, &dir), newLabDemo(app, &dir), newLabServe(app))
+		newLabUp(app, &dir), newLabDown(app, &dir), newLabExec(app, &dir), newLabStatus(app, &dir), newLabDemo(app), newLabServe(app))
 	c.PersistentFlags().StringVar(&dir, "dir", defaultLabDir, "folder of the lab: its store, and its nodes' logs and sockets")
 	return c
 }
