@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 
 	"github.com/spf13/cobra"
 
@@ -88,9 +89,17 @@ func (a *explainArgs) parse() (args *flowArgs, port uint16, err error) {
 }
 
 func printAnswer(w io.Writer, a *flowArgs, f policy.Flow, answer policy.Answer) {
-	fmt.Fprintf(w, "%s: %s (%s) to %s (%s), %s\n", answer.Verdict, a.from.text, f.Src, a.to.text, f.Dst, matterOf(f))
-	printSide(w, "egress", answer.Egress, a.from.text)
-	printSide(w, "ingress", answer.Ingress, a.to.text)
+	fmt.Fprintf(w, "%s: %s to %s, %s\n", answer.Verdict, withAddress(a.from, f.Src), withAddress(a.to, f.Dst), matterOf(f))
+	printSide(w, "", "egress", answer.Egress, a.from.text)
+	printSide(w, "", "ingress", answer.Ingress, a.to.text)
+}
+
+// withAddress is an end as it was named, and the address that was chosen.
+func withAddress(e end, address netip.Addr) string {
+	if e.address.IsValid() {
+		return e.text
+	}
+	return fmt.Sprintf("%s (%s)", e.text, address)
 }
 
 // matterOf is protocol and port, or ICMP type.
@@ -112,19 +121,20 @@ func matterOf(f policy.Flow) string {
 	return name
 }
 
-func printSide(w io.Writer, side string, v *policy.Verdict, end string) {
+// printSide prints one side's verdict, and the rules that were looked at.
+func printSide(w io.Writer, indent, side string, v *policy.Verdict, end string) {
 	if v == nil {
-		fmt.Fprintf(w, "\n%s: %s is no endpoint that felid manages\n", side, end)
+		fmt.Fprintf(w, "%s%s: %s is no endpoint that felid manages\n", indent, side, end)
 		return
 	}
-	fmt.Fprintf(w, "\n%s of %s: %s by %s\n", side, v.Endpoint, v.Action, deciderText(v.By))
+	fmt.Fprintf(w, "%s%s of %s: %s by %s\n", indent, side, v.Endpoint, v.Action, deciderText(v.By))
 	for _, s := range v.Trace {
 		by := policy.Decider{Kind: s.Kind, Namespace: s.Namespace, Name: s.Name, Tier: s.Tier}
 		result := "matched"
 		if !s.Matched {
 			result = "not matched: " + s.Why
 		}
-		fmt.Fprintf(w, "  %s rule %d %s: %s", nameOfDecider(by), s.Rule, s.Action, result)
+		fmt.Fprintf(w, "%s  %s rule %d %s: %s", indent, nameOfDecider(by), s.Rule, s.Action, result)
 		if s.Note != "" {
 			fmt.Fprintf(w, " (%s)", s.Note)
 		}

@@ -81,6 +81,9 @@ func label(ctx context.Context, store datastore.Store, key v3.Key, change map[st
 		if err != nil {
 			return err
 		}
+		if wep, ok := old.(*v3.WorkloadEndpoint); ok && wep.Spec.Pod != "" {
+			return fmt.Errorf("%w: its labels come from its Pod; valid: labels of the Pod", datastore.ErrUnsupported)
+		}
 		o := old.Copy()
 		labels, err := changeLabels(o.GetLabels(), change, overwrite)
 		if err != nil {
@@ -90,14 +93,9 @@ func label(ctx context.Context, store datastore.Store, key v3.Key, change map[st
 		if errs := labelFaults(o); v3.Failed(errs) {
 			return errors.Join(asErrors(errs)...)
 		}
-		now, err := store.Update(ctx, o)
-		if errors.Is(err, datastore.ErrConflict) {
-			continue
+		if _, err := store.Update(ctx, o); !errors.Is(err, datastore.ErrConflict) {
+			return err
 		}
-		if err == nil && !maps.Equal(now.GetLabels(), labels) {
-			return fmt.Errorf("%w: its labels come from its Pod; valid: other labels for the Pod", datastore.ErrUnsupported)
-		}
-		return err
 	}
 }
 

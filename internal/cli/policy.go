@@ -176,7 +176,7 @@ func printSelected(app *App, output string, all []selectedJSON) error {
 	for _, p := range all {
 		if output == "table" {
 			id := dataplane.PolicyID{Kind: p.Kind, Namespace: p.Namespace, Name: p.Name}
-			fmt.Fprintf(app.Out, "%s: %d endpoints\n", id, len(p.Endpoints))
+			fmt.Fprintf(app.Out, "%s: %s\n", id, count(len(p.Endpoints), "endpoint"))
 		}
 		for _, e := range p.Endpoints {
 			fmt.Fprintln(app.Out, e)
@@ -186,6 +186,14 @@ func printSelected(app *App, output string, all []selectedJSON) error {
 		}
 	}
 	return nil
+}
+
+// count is "1 endpoint" or "2 endpoints".
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }
 
 func peersText(ids []dataplane.EndpointID) string {

@@ -177,8 +177,8 @@ func printFailures(w io.Writer, results []testResult) {
 		}
 		fmt.Fprintf(w, "FAIL %s: %s\n", r.Name, r.Error)
 		if r.Result != nil {
-			printSide(w, "  egress", r.Result.Egress, "from")
-			printSide(w, "  ingress", r.Result.Ingress, "to")
+			printSide(w, "  ", "egress", r.Result.Egress, "the source")
+			printSide(w, "  ", "ingress", r.Result.Ingress, "the destination")
 		}
 	}
 }

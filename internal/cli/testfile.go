@@ -52,7 +52,7 @@ func (e *testEnd) UnmarshalJSON(data []byte) error {
 	}
 	for key := range many {
 		if key != "pods" && key != "namespaces" && key != "nets" {
-			return fmt.Errorf("unknown field %q; valid: pods, namespaces, nets", key)
+			return fmt.Errorf("%q says nothing of endpoints; valid: pods, namespaces, nets", key)
 		}
 	}
 	e.many = true
@@ -147,9 +147,12 @@ func (t *testCase) decode(node *yaml.Node) error {
 	if err := node.Decode(&value); err != nil {
 		return errors.New(plainYAML(err))
 	}
+	if m, ok := value.(map[string]any); ok {
+		t.Name, _ = m["name"].(string)
+	}
 	data, err := json.Marshal(value)
 	if err != nil {
-		return errors.New("keys must be texts")
+		return errors.New("a key is no text; valid: the names of fields")
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
@@ -159,7 +162,7 @@ func (t *testCase) decode(node *yaml.Node) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &kind):
-		return fmt.Errorf("%s: is a %s; valid: a %s", kind.Field, kind.Value, kindName(kind.Type.Kind().String()))
+		return fmt.Errorf("%s: is a %s; valid: %s", kind.Field, kind.Value, kindName(kind.Type.Kind().String()))
 	case strings.Contains(err.Error(), "unknown field"):
 		return fmt.Errorf("%s; valid: name, from, to, protocol, port, sourcePort, icmp, ipVersion, expect, by", strings.TrimPrefix(err.Error(), "json: "))
 	}
@@ -170,9 +173,13 @@ func (t *testCase) decode(node *yaml.Node) error {
 func kindName(kind string) string {
 	switch kind {
 	case "string":
-		return "text"
+		return "a text"
 	case "struct", "map", "ptr":
-		return "mapping"
+		return "a mapping"
+	case "uint8":
+		return "0 to 255"
+	case "uint16":
+		return "0 to 65535"
 	}
-	return "whole number in range (" + kind + ")"
+	return "a whole number"
 }
