@@ -29,10 +29,10 @@ func (s *Store) PutRaw(ctx context.Context, raw Raw, mode PutMode) (what string,
 	}
 	_, err = s.write(ctx, t.key, func() (change, error) {
 		p, err := s.rawPlace(t)
-		if err != nil {
-			return change{}, err
+		if err == nil {
+			what, err = mode.outcome(p != nil)
 		}
-		if what, err = mode.outcome(p != nil); err != nil {
+		if err != nil {
 			return change{}, fmt.Errorf("%s: %w", raw.Origin, err)
 		}
 		return s.putRawAt(p, t, raw.JSON, mode)
