@@ -10,6 +10,7 @@ import (
 
 	"github.com/felid-net/felid/dataplane"
 	"github.com/felid-net/felid/dataplane_linux/iptables"
+	"github.com/felid-net/felid/dataplane_linux/netlink"
 )
 
 // Apply makes the host match s. The order keeps every rule's sets in being and enforcement ahead of traffic: sets are made and
@@ -275,7 +276,9 @@ func (b *blame) route(dst netip.Prefix, err error) {
 	}
 	if claims := b.d.local.claims[dst.Addr()]; dst.IsSingleIP() && len(claims) > 0 {
 		for _, id := range claims {
-			b.endpoint(id, err)
+			if !errors.Is(b.res.Endpoints[id], netlink.ErrNoDevice) { // said once
+				b.endpoint(id, err)
+			}
 		}
 		return
 	}

@@ -55,7 +55,8 @@ func (d Device) settings(name string) []setting {
 	return out
 }
 
-// Forwarding says for which families the host forwards at all; what is false is left as it is.
+// Forwarding says for which families the host forwards at all; what is false is left as it is. A host that forwards IPv6 heeds router
+// advertisements only on interfaces whose accept_ra is 2 (kernel documentation, ip-sysctl): one that gets its own routes so must have that.
 type Forwarding struct{ IPv4, IPv6 bool }
 
 func (f Forwarding) settings() []setting {
