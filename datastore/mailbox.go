@@ -3,6 +3,7 @@ package datastore
 import (
 	"slices"
 	"sync"
+	"time"
 
 	v3 "github.com/felid-net/felid/api/v3"
 )
@@ -18,6 +19,7 @@ type mailbox struct {
 	newFaults bool
 	unlisted  int  // kinds whose first list is still to come
 	newSync   bool // in sync, and not said yet
+	since     time.Time
 }
 
 func newMailbox(kinds int) *mailbox {
@@ -42,6 +44,9 @@ func (b *mailbox) put(updates []Update) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if len(b.updates) == 0 {
+		b.since = time.Now()
+	}
 	for _, u := range updates {
 		if i, ok := b.place[u.Key]; ok {
 			b.updates[i].Object = u.Object
@@ -81,7 +86,7 @@ func (b *mailbox) take() (batch Batch, ok bool) {
 	if len(b.updates) == 0 && !b.newFaults && !b.newSync {
 		return Batch{}, false
 	}
-	batch = Batch{Updates: b.updates, InSync: b.unlisted == 0}
+	batch = Batch{Updates: b.updates, Since: b.since, InSync: b.unlisted == 0}
 	if b.newFaults {
 		batch.Faults = b.allFaults()
 	}

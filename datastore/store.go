@@ -3,6 +3,7 @@ package datastore
 import (
 	"context"
 	"errors"
+	"time"
 
 	v3 "github.com/felid-net/felid/api/v3"
 )
@@ -70,6 +71,8 @@ type Update struct {
 // Batch is what a Syncer delivers.
 type Batch struct {
 	Updates []Update
+	// Since is when the first of the updates was seen.
+	Since time.Time
 	// InSync is true from the batch on with which everything that was there at the start has been delivered.
 	InSync bool
 	// Faults, if not nil, are all the faults known as of now.

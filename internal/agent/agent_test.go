@@ -318,3 +318,22 @@ func mustUpdate(t *testing.T, s datastore.Store, o v3.Object) {
 		t.Fatal(err)
 	}
 }
+
+func TestUnreadableObjectIsSaidAndNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := startNode(t, allowAll("kns.ns"), pod("a", "c1", "10.0.0.1", nil))
+		synctest.Wait()
+		if err := n.status.Load().Enforcing(); err != nil {
+			t.Fatal(err)
+		}
+		n.store.Break(v3.Key{Kind: v3.KindProfile, Name: "kns.ns"}, errors.New("half-written"))
+		time.Sleep(time.Minute)
+		if err := n.status.Load().Enforcing(); err == nil || !strings.Contains(err.Error(), "half-written") {
+			t.Errorf("readiness does not name the fault: %v", err)
+		}
+		if n.kernel.Held().Policies[dataplane.PolicyID{Kind: "Profile", Name: "kns.ns"}] == nil {
+			t.Error("what was known of the object is gone")
+		}
+		n.stop()
+	})
+}

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"time"
+
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/policy/kube"
 )
@@ -16,7 +18,7 @@ func (l *loop) addDirect(wep *v3.WorkloadEndpoint) {
 	key := v3.KeyOf(wep)
 	l.direct[key] = &directEndpoint{containerID: wep.Spec.ContainerID, given: wep}
 	l.resolver.Update(key, wep)
-	l.touch()
+	l.touch(time.Now())
 }
 
 // removeDirect takes out an endpoint, if it is still that of the same container.
@@ -30,7 +32,7 @@ func (l *loop) removeDirect(wep *v3.WorkloadEndpoint, w *waiter) {
 	}
 	l.direct[key] = &directEndpoint{containerID: wep.Spec.ContainerID}
 	l.resolver.Update(key, nil)
-	l.touch()
+	l.touch(time.Now())
 }
 
 // overlay says what counts of an endpoint that the watch shows, given what the CNI server said; counts is false where the watch

@@ -87,7 +87,7 @@ func (l *loop) gather(batches <-chan datastore.Batch) {
 
 func (l *loop) take(b datastore.Batch) {
 	for _, u := range b.Updates {
-		l.update(u)
+		l.update(u, b.Since)
 	}
 	if b.Faults != nil {
 		l.faults = b.Faults
@@ -96,20 +96,20 @@ func (l *loop) take(b datastore.Batch) {
 	}
 	if b.InSync && !l.inSync {
 		l.inSync = true
-		l.touch()
+		l.touch(time.Now())
 		l.o.Log.Info("in sync with the datastore")
 	}
 }
 
-// touch notes that there is something to flush.
-func (l *loop) touch() {
+// touch notes that there is something to flush, since then.
+func (l *loop) touch(since time.Time) {
 	if !l.dirty {
-		l.dirty, l.since = true, time.Now()
+		l.dirty, l.since = true, since
 	}
 }
 
 // update gives one object from the watch to the resolvers.
-func (l *loop) update(u datastore.Update) {
+func (l *loop) update(u datastore.Update, since time.Time) {
 	object := u.Object
 	switch u.Key.Kind {
 	case v3.KindWorkloadEndpoint:
@@ -121,7 +121,7 @@ func (l *loop) update(u datastore.Update) {
 		l.router.Update(u.Key, object)
 	}
 	l.resolver.Update(u.Key, object)
-	l.touch()
+	l.touch(since)
 }
 
 // flush resolves what is pending and applies it.

@@ -54,18 +54,32 @@ func RunNode(ctx context.Context, c *config.Config, store datastore.Store, dp da
 		Host: HostOf(c), Store: store, Dataplane: dp, Log: log, Metrics: NewMetrics(registry), DriftInterval: c.DriftInterval,
 	})
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return a.Run(ctx) })
+	// The loop ends after the CNI server: a request under way needs it, to finish or to be undone.
+	loopCtx, stopLoop := context.WithCancel(context.WithoutCancel(ctx))
+	group.Go(func() error { return a.Run(loopCtx) })
 	if c.Listen != "" {
 		group.Go(func() error { return Serve(ctx, c.Listen, a.Handler(registry)) })
 	}
-	if c.Network == "owner" && c.Socket != "" {
-		plugin, err := newPlugin(c, store, a, log)
-		if err != nil {
-			return err
+	group.Go(func() error {
+		defer stopLoop()
+		if c.Network != "owner" || c.Socket == "" {
+			<-ctx.Done()
+			return nil
 		}
-		group.Go(func() error { return plugin.Serve(ctx) })
-		group.Go(func() error { return rebuild(ctx, a, plugin, log) })
+		return servePlugin(ctx, c, store, a, log)
+	})
+	return group.Wait()
+}
+
+// servePlugin answers the CNI plugin until ctx ends.
+func servePlugin(ctx context.Context, c *config.Config, store datastore.Store, a *Agent, log *slog.Logger) error {
+	plugin, err := newPlugin(c, store, a, log)
+	if err != nil {
+		return err
 	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return plugin.Serve(ctx) })
+	group.Go(func() error { return rebuild(ctx, a, plugin, log) })
 	return group.Wait()
 }
 

@@ -60,6 +60,9 @@ func (s *Status) Enforcing() error {
 		return errors.New("not in sync with the datastore yet")
 	case len(s.Failed) > 0:
 		return fmt.Errorf("not in force: %s", strings.Join(slices.Sorted(maps.Keys(s.Failed)), ", "))
+	case len(s.Faults) > 0:
+		// An object that could be read once stays in force as it was; at a start nothing is known of it, a policy it may be.
+		return fmt.Errorf("can't be read: %s", strings.Join(s.Faults, "; "))
 	}
 	for _, c := range s.Conditions {
 		if c.Type == policy.ConditionInvalid {
