@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -97,7 +98,7 @@ func (p *parser) document(i int) {
 		p.fail(doc, source, v3.FieldError{Problem: err.Error(), Valid: "an object with apiVersion and kind"})
 		return
 	}
-	if strings.HasSuffix(meta.Kind, "List") && !isOurs(meta) {
+	if strings.HasSuffix(meta.Kind, "List") {
 		p.list(i, source, text, revision)
 		return
 	}
@@ -147,7 +148,7 @@ func (p *parser) object(i int, source, text []byte, meta metav1.TypeMeta, revisi
 		p.report(doc, source, field, errs)
 		return
 	case isOurs(meta):
-		errs = []v3.FieldError{{Object: meta.Kind, Field: "kind", Problem: fmt.Sprintf("%s %s is unknown", meta.APIVersion, meta.Kind), Valid: "a kind of " + v3.APIVersion}}
+		errs = []v3.FieldError{{Object: meta.Kind, Field: "kind", Problem: fmt.Sprintf("%s %s is unknown", meta.APIVersion, meta.Kind), Valid: validKinds(meta)}}
 	case meta.Kind == "":
 		errs = []v3.FieldError{{Field: "kind", Problem: "is missing", Valid: "apiVersion and kind of a resource"}}
 	default:
@@ -251,5 +252,25 @@ func sniff(text []byte) (metav1.TypeMeta, error) {
 // isOurs says whether an unknown kind of this group is an error.
 func isOurs(meta metav1.TypeMeta) bool {
 	group, _, _ := strings.Cut(meta.APIVersion, "/")
-	return group == v3.Group || group == "felid.dev" || group == "networking.k8s.io" && meta.Kind == "NetworkPolicy"
+	switch group {
+	case v3.Group, "felid.dev", policyGroup:
+		return true
+	case "networking.k8s.io":
+		return !slices.Contains(unusedNetworking, meta.Kind)
+	}
+	return false
 }
+
+// validKinds are what an unknown kind of a group may have been meant to be.
+func validKinds(meta metav1.TypeMeta) string {
+	switch group, _, _ := strings.Cut(meta.APIVersion, "/"); group {
+	case policyGroup:
+		return "AdminNetworkPolicy and BaselineAdminNetworkPolicy of v1alpha1, ClusterNetworkPolicy of v1alpha2"
+	case "networking.k8s.io":
+		return "NetworkPolicy of v1, " + strings.Join(unusedNetworking, ", ")
+	}
+	return "a kind of " + v3.APIVersion
+}
+
+// unusedNetworking are the kinds of networking.k8s.io that are none of felid's business.
+var unusedNetworking = []string{"Ingress", "IngressClass", "IPAddress", "ServiceCIDR"}

@@ -30,7 +30,15 @@ var converters = map[string]converter{
 		policy, errs := kube.NetworkPolicy(o)
 		return one(policy), errs
 	}),
+	policyGroup + "/v1alpha1 AdminNetworkPolicy":         convert(withoutView),
+	policyGroup + "/v1alpha1 BaselineAdminNetworkPolicy": convert(withoutView),
+	policyGroup + "/v1alpha2 ClusterNetworkPolicy":       convert(withoutView),
 }
+
+// policyGroup is the group of the cluster's own policies, which are stored and not enforced yet.
+const policyGroup = "policy.networking.k8s.io"
+
+func withoutView(*metav1.PartialObjectMetadata) ([]v3.Object, []v3.FieldError) { return nil, nil }
 
 // namespacedOrigins are the Kubernetes kinds that live in a namespace; one that is not given is "default", as with kubectl.
 var namespacedOrigins = map[string]bool{

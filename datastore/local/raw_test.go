@@ -221,3 +221,44 @@ func TestPutRawRefuses(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
+
+// TestGroupsOfKubernetes: kinds that felid knows of are stored, those that nobody knows are errors, and the others are left alone.
+func TestGroupsOfKubernetes(t *testing.T) {
+	found, faults := Parse("f.yaml", []byte(`apiVersion: policy.networking.k8s.io/v1alpha1
+kind: AdminNetworkPolicy
+metadata: {name: anp}
+spec: {priority: 1}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: i}
+---
+apiVersion: projectcalico.org/v3
+kind: TierList
+items:
+- {apiVersion: projectcalico.org/v3, kind: Tier, metadata: {name: a}}
+- {metadata: {name: b}}
+`))
+	if len(faults) > 0 || len(found.Raw) != 1 || len(found.Found) != 2 || found.Foreign["networking.k8s.io/v1 Ingress"] != 1 {
+		t.Errorf("%+v, %v", found, faults)
+	}
+	if found.Raw[0].Enforced() {
+		t.Error("an AdminNetworkPolicy is not enforced")
+	}
+	s, dir := openRaw(t)
+	putRaw(t, s, found.Raw[0], PutApply, "created")
+	putRaw(t, s, found.Raw[0], PutApply, "applied")
+	if _, err := os.Stat(filepath.Join(dir, "AdminNetworkPolicy", "anp.json")); err != nil {
+		t.Error(err)
+	}
+	for _, meta := range []string{
+		"policy.networking.k8s.io/v1alpha1 NetworkPolicy", "policy.networking.k8s.io/v9 AdminNetworkPolicy", "networking.k8s.io/v1 NetworkPolice",
+		"networking.k8s.io/v1beta1 NetworkPolicy", "projectcalico.org/v3 Gadget",
+	} {
+		group, kind, _ := strings.Cut(meta, " ")
+		_, faults := Parse("f.yaml", []byte("apiVersion: "+group+"\nkind: "+kind+"\nmetadata: {name: a}\n"))
+		if len(faults) != 1 || faults[0].Line != 2 || faults[0].Valid == "" {
+			t.Errorf("%s: %v", meta, faults)
+		}
+	}
+}

@@ -60,6 +60,12 @@ type Raw struct {
 	Line   int
 }
 
+// Enforced tells whether the object has an effect in this version, or is only stored.
+func (r *Raw) Enforced() bool {
+	meta, err := sniff(r.JSON)
+	return err != nil || !strings.HasPrefix(meta.APIVersion, policyGroup+"/")
+}
+
 // All are the objects alone, in order.
 func (o *Objects) All() []v3.Object {
 	all := make([]v3.Object, len(o.Found))

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	v3 "github.com/felid-net/felid/api/v3"
+	"github.com/felid-net/felid/datastore/local"
 )
 
 func newValidate(app *App) *cobra.Command {
@@ -51,10 +52,29 @@ func (in *input) validate(output string) error {
 		return &exitError{exitNo, nil}
 	}
 	if output != "json" {
-		fmt.Fprintf(in.app.Out, "%d valid\n", len(found.Found))
-		printForeign(in.app.Out, found.Foreign)
+		printValid(in.app.Out, found)
 	}
 	return nil
+}
+
+// printValid says how many objects were read, and which of them have no effect.
+func printValid(w io.Writer, found *local.Objects) {
+	n := len(found.Raw)
+	for i := range found.Found {
+		if found.Found[i].Origin == "" {
+			n++
+		}
+	}
+	fmt.Fprintf(w, "%d valid\n", n)
+	for _, key := range found.NotEnforced {
+		fmt.Fprintf(w, "%s: %s\n", key, notEnforced)
+	}
+	for i := range found.Raw {
+		if r := &found.Raw[i]; !r.Enforced() {
+			fmt.Fprintf(w, "%s: %s\n", r.Origin, notEnforced)
+		}
+	}
+	printForeign(w, found.Foreign)
 }
 
 func split(faults []v3.FieldError) (warnings, invalid []v3.FieldError) {

@@ -73,6 +73,9 @@ func (v *verb) all(ctx context.Context, app *App, store datastore.Store, found *
 	}
 	for _, raw := range found.Raw {
 		what, err := putRaw(ctx, store, raw, v.mode)
+		if !raw.Enforced() {
+			what += " (" + notEnforced + ")"
+		}
 		say(raw.Origin, what, err)
 	}
 	for i := range found.Found {
