@@ -81,7 +81,7 @@ func (r *renderer) decide(ep *dataplane.Endpoint, d dataplane.Direction, eff eff
 		if passed {
 			w.s("-j MARK --set-xmark ").bits(0, r.marks.pass).end()
 		}
-		passed = r.policies(list, d, eff)
+		passed = r.policies(list, d, eff, both)
 		if ep.Tiers[i].Default == dataplane.Pass {
 			continue
 		}
@@ -91,21 +91,18 @@ func (r *renderer) decide(ep *dataplane.Endpoint, d dataplane.Direction, eff eff
 		}
 		w.s("-m mark --mark ").bits(0, r.marks.pass).s(" -j DROP").end()
 	}
-	if passed {
-		w.s("-j MARK --set-xmark ").bits(0, r.marks.pass).end()
-	}
-	r.policies(ep.Profiles, d, eff)
+	r.policies(ep.Profiles, d, eff, r.marks.accept) // Pass in a profile goes on to the next
 	w.add("-j DROP")
 }
 
-// policies writes the jumps of one tier, or of the profiles. A packet that one of them decided crosses no other; an allowed one
-// leaves the endpoint's chain. passed tells whether one of them may pass.
-func (r *renderer) policies(list []dataplane.PolicyID, d dataplane.Direction, eff effects) (passed bool) {
+// policies writes the jumps of one tier, or of the profiles. A packet that has a bit of decided crosses no other; an allowed one leaves the
+// endpoint's chain. passed tells whether one of them may pass.
+func (r *renderer) policies(list []dataplane.PolicyID, d dataplane.Direction, eff effects, decided uint32) (passed bool) {
 	w := &r.w
-	var seen effect
+	var set uint32 // bits that may be set by now
 	unreturned := 0
 	returnAllowed := func() {
-		if seen&effectAccept != 0 && unreturned > 0 && !(d == dataplane.Ingress && r.host.Owner) {
+		if set&r.marks.accept != 0 && unreturned > 0 {
 			w.s("-m mark --mark ").bits(r.marks.accept, r.marks.accept).s(" -j RETURN").end()
 		}
 		unreturned = 0
@@ -115,15 +112,20 @@ func (r *renderer) policies(list []dataplane.PolicyID, d dataplane.Direction, ef
 		if e == 0 {
 			continue
 		}
-		if seen&(effectAccept|effectPass) != 0 {
-			w.s("-m mark --mark ").bits(0, r.marks.accept|r.marks.pass).s(" ")
+		if set&decided != 0 {
+			w.s("-m mark --mark ").bits(0, decided).s(" ")
 		}
 		w.add("-j ", policyChain(d, id))
-		seen |= e
+		if e&effectAccept != 0 && !(d == dataplane.Ingress && r.host.Owner) { // there the policy itself accepts
+			set |= r.marks.accept
+		}
+		if e&effectPass != 0 {
+			set |= r.marks.pass
+		}
 		if unreturned++; unreturned == guardsPerReturn {
 			returnAllowed()
 		}
 	}
 	returnAllowed()
-	return seen&effectPass != 0
+	return set&r.marks.pass != 0
 }

@@ -152,3 +152,26 @@ func TestPrefixIsNotEverything(t *testing.T) {
 		}
 	}
 }
+
+// TestPassInAProfile goes on to the next, in both directions, for owner and guest.
+func TestPassInAProfile(t *testing.T) {
+	for _, owner := range []bool{true, false} {
+		s := pairState()
+		s.Host.Owner = owner
+		rules := []dataplane.Rule{{Action: dataplane.Pass, Protocol: 6}, {Action: dataplane.Deny}}
+		first := addPolicy(s, &dataplane.Policy{ID: dataplane.PolicyID{Kind: "Profile", Name: "first"}, Ingress: rules, Egress: rules})
+		for _, ep := range s.Endpoints {
+			ep.Tiers, ep.Profiles = nil, []dataplane.PolicyID{first, allowAll}
+		}
+		r := Render(s, RenderConfig{})
+		for protocol, want := range map[uint8]dataplane.Action{6: dataplane.Allow, 17: dataplane.Deny} {
+			got, err := dptest.TraceIPTables(r.RestoreText(IPv4, "filter"), r.IPSetText(), dptest.Packet{
+				In: clientIf, Out: serverIf, Tuple: dptest.Tuple{
+					Src: netip.MustParseAddr("10.65.0.1"), Dst: netip.MustParseAddr("10.65.0.2"), Protocol: protocol, SrcPort: 40000, DstPort: 80},
+			})
+			if err != nil || got.Action != want {
+				t.Errorf("owner %v, protocol %d: %s by %q (%v), want %s", owner, protocol, got.Action, got.Rule, err, want)
+			}
+		}
+	}
+}
