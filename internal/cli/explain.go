@@ -115,6 +115,9 @@ func matterOf(f policy.Flow) string {
 	if f.ICMPType >= 0 {
 		return fmt.Sprintf("%s type %d code %d", name, f.ICMPType, f.ICMPCode)
 	}
+	if f.DstPort == 0 && hasPorts(f.Protocol) {
+		return name + " without a port"
+	}
 	if f.DstPort != 0 {
 		return fmt.Sprintf("%s port %d", name, f.DstPort)
 	}

@@ -174,7 +174,7 @@ func (v *verb) put(ctx context.Context, store datastore.Store, f *local.Found) (
 func rawStore(store datastore.Store) (*local.Store, error) {
 	s, ok := store.(*local.Store)
 	if !ok {
-		return nil, fmt.Errorf("Kubernetes' own objects are written with kubectl: %w", datastore.ErrUnsupported)
+		return nil, fmt.Errorf("an object of Kubernetes itself is written with kubectl: %w", datastore.ErrUnsupported)
 	}
 	return s, nil
 }

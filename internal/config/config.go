@@ -15,7 +15,7 @@ import (
 // Config is everything that can be configured. A field's tag gives its key in the file; flag and variable follow from it.
 type Config struct {
 	Node      string `felid:"node" help:"name of this node (default: the host's name, in lower case)"`
-	Datastore string `felid:"datastore" help:"where resources are: local:DIR, kube, or etcd:URL[,URL…]"`
+	Datastore string `felid:"datastore" help:"where resources are: local:DIR (kube and etcd:URL are for later versions)"`
 
 	Socket   string `felid:"socket" default:"/run/felid/cni.sock" help:"unix socket that the CNI plugin calls"`
 	StateDir string `felid:"stateDir" default:"/var/lib/felid" help:"folder for what must survive a restart"`
