@@ -85,6 +85,7 @@ func (a *Agent) newLoop() *loop {
 		resolver: policy.NewResolver(opts),
 		router:   routing.NewResolver(a.o.Host.Node),
 		direct:   map[v3.Key]*directEndpoint{},
+		records:  map[v3.Key]*v3.WorkloadEndpoint{},
 		waiters:  map[*waiter]struct{}{},
 	}
 }
@@ -94,6 +95,18 @@ func (a *Agent) Ready() error {
 	if s := a.status.Load(); !s.InSync || s.Applies == 0 {
 		return errors.New("not in sync with the datastore yet")
 	}
+	return nil
+}
+
+// do runs f on the loop, and returns when it has run.
+func (a *Agent) do(ctx context.Context, f func(*loop)) error {
+	ran := make(chan struct{})
+	select {
+	case a.requests <- func(l *loop) { f(l); close(ran) }:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	<-ran
 	return nil
 }
 

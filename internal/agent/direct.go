@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"slices"
 	"time"
 
 	v3 "github.com/felid-net/felid/api/v3"
+	"github.com/felid-net/felid/datastore"
 	"github.com/felid-net/felid/policy/kube"
 )
 
@@ -60,4 +62,24 @@ func (l *loop) overlay(key v3.Key, object v3.Object) (result v3.Object, counts b
 	}
 	delete(l.direct, key) // the watch has caught up
 	return wep, true
+}
+
+// keepRecord keeps the records of this node's sandboxes as the datastore has them, until the CNI server has learned from them what
+// there was before this agent. To list them again would be to read every endpoint of the cluster again.
+func (l *loop) keepRecord(key v3.Key, object v3.Object) {
+	if l.records == nil {
+		return
+	}
+	if wep, _ := object.(*v3.WorkloadEndpoint); wep != nil && wep.Spec.ContainerID != "" && wep.Spec.Node == string(l.o.Host.Node) {
+		l.records[key] = wep
+	} else {
+		delete(l.records, key)
+	}
+}
+
+// unreadable tells whether an endpoint may be missing in what the datastore shows.
+func unreadable(faults []datastore.Fault) bool {
+	return slices.ContainsFunc(faults, func(f datastore.Fault) bool {
+		return f.Key.Kind == v3.KindWorkloadEndpoint || f.Key.Kind == ""
+	})
 }

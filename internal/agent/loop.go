@@ -18,6 +18,7 @@ type loop struct {
 	resolver *policy.Resolver
 	router   *routing.Resolver
 	direct   map[v3.Key]*directEndpoint
+	records  map[v3.Key]*v3.WorkloadEndpoint // see keepRecord; nil when nobody needs them
 	waiters  map[*waiter]struct{}
 
 	inSync  bool
@@ -113,6 +114,7 @@ func (l *loop) update(u datastore.Update, since time.Time) {
 	object := u.Object
 	switch u.Key.Kind {
 	case v3.KindWorkloadEndpoint:
+		l.keepRecord(u.Key, object)
 		var counts bool
 		if object, counts = l.overlay(u.Key, object); !counts {
 			return

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -100,7 +101,7 @@ func rebuild(ctx context.Context, a *Agent, plugin *server.Server, log *slog.Log
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		err := a.Ready()
 		if err == nil {
-			if err = plugin.Rebuild(ctx); err == nil {
+			if err = rebuildOnce(ctx, a, plugin); err == nil {
 				log.Info("ready to connect pods")
 				return nil
 			}
@@ -114,6 +115,21 @@ func rebuild(ctx context.Context, a *Agent, plugin *server.Server, log *slog.Log
 		case <-time.After(pause):
 		}
 	}
+}
+
+func rebuildOnce(ctx context.Context, a *Agent, plugin *server.Server) error {
+	var records []*v3.WorkloadEndpoint
+	complete := false
+	err := a.do(ctx, func(l *loop) {
+		records, complete = slices.Collect(maps.Values(l.records)), !unreadable(l.faults)
+	})
+	if err != nil {
+		return err
+	}
+	if err := plugin.Rebuild(ctx, records, complete); err != nil {
+		return err
+	}
+	return a.do(ctx, func(l *loop) { l.records = nil })
 }
 
 // registerNode makes sure that the Node object says what the configuration does of this node's addresses. A datastore whose nodes

@@ -86,15 +86,22 @@ func failures(r *dataplane.Result) map[string]string {
 	return out
 }
 
+// maxNamed is how many failed objects a log line names; /status names all.
+const maxNamed = 8
+
 // failureText is one line for the log: the same text for the same fault.
 func failureText(r *dataplane.Result, err error) string {
 	if err != nil {
 		return err.Error()
 	}
 	failed := failures(r)
-	lines := make([]string, 0, len(failed))
-	for _, name := range slices.Sorted(maps.Keys(failed)) {
+	names := slices.Sorted(maps.Keys(failed))
+	var lines []string
+	for _, name := range names[:min(len(names), maxNamed)] {
 		lines = append(lines, name+": "+failed[name])
+	}
+	if more := len(names) - len(lines); more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more, see /status", more))
 	}
 	return strings.Join(lines, "; ")
 }
