@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
 
 	"golang.org/x/sync/errgroup"
 
@@ -11,12 +10,9 @@ import (
 
 // Rebuild learns from records and interfaces what agents before this one connected, and must return nil before requests are served. An
 // endpoint that has both is adopted. A record without its interface (the machine was started anew) and an interface without its record
-// (an ADD that did not end) are taken away. To be called when the loop is ready; after an error, call it again.
-func (s *Server) Rebuild(ctx context.Context) error {
-	records, err := s.o.Store.List(ctx, v3.KindWorkloadEndpoint, "")
-	if err != nil {
-		return fmt.Errorf("listing workload endpoints: %w", err)
-	}
+// (an ADD that did not end) are taken away. Records are what the datastore has of this node's endpoints, complete unless some can't be
+// read; those of other nodes or without a container don't matter. To be called when the loop is ready; after an error, call it again.
+func (s *Server) Rebuild(ctx context.Context, records []*v3.WorkloadEndpoint, complete bool) error {
 	links, err := s.sandbox.list(s.o.InterfacePrefix)
 	if err != nil {
 		return err
@@ -25,11 +21,9 @@ func (s *Server) Rebuild(ctx context.Context) error {
 		return err
 	}
 	var known []*entry
-	for _, o := range records.Objects {
-		if rec, ok := o.(*v3.WorkloadEndpoint); ok {
-			if e, ok := entryOf(rec, s.o.Node); ok {
-				known = append(known, e)
-			}
+	for _, rec := range records {
+		if e, ok := entryOf(rec, s.o.Node); ok {
+			known = append(known, e)
 		}
 	}
 	adopted, stale := sortOut(known, links)
@@ -37,7 +31,7 @@ func (s *Server) Rebuild(ctx context.Context) error {
 		e.done = true
 		s.table.put(e)
 	}
-	s.clean(ctx, stale, len(records.Faults) == 0)
+	s.clean(ctx, stale, complete)
 	s.o.Log.Info("endpoints adopted", "adopted", len(adopted), "leftovers", len(stale))
 	s.rebuilt.Store(true)
 	return nil

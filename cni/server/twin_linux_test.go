@@ -223,7 +223,15 @@ func runTwin(dir string) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(context.Background()) }()
-	if err := s.Rebuild(context.Background()); err != nil {
+	list, err := store.List(context.Background(), v3.KindWorkloadEndpoint, "")
+	if err != nil {
+		return err
+	}
+	var records []*v3.WorkloadEndpoint
+	for _, o := range list.Objects {
+		records = append(records, o.(*v3.WorkloadEndpoint))
+	}
+	if err := s.Rebuild(context.Background(), records, len(list.Faults) == 0); err != nil {
 		return err
 	}
 	return <-served
