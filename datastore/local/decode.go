@@ -47,6 +47,7 @@ type contents struct {
 	errs    []v3.FieldError // with file and line
 	foreign map[string]int  // "apps/v1 Deployment": how many
 	raw     []rawObject     // Kubernetes objects, in strict reading
+	refused []item          // objects with errors, in strict reading, as far as they could be read
 	// partial: some of the file can't be decoded, so that what is missing in items need not be gone.
 	partial bool
 }
@@ -171,6 +172,9 @@ func (p *parser) resource(it *item, text []byte, meta metav1.TypeMeta) []v3.Fiel
 		return []v3.FieldError{{Object: meta.Kind, Field: "kind", Problem: fmt.Sprintf("%q is unknown", meta.Kind), Valid: "a kind of " + v3.APIVersion}}
 	}
 	object, errs := v3.DecodeJSON(info.Kind, text, p.strict)
+	if object == nil && p.strict {
+		p.refuse(*it, info.Kind, text)
+	}
 	if object != nil && object.GetName() == "" {
 		errs = append(errs, v3.FieldError{Object: meta.Kind, Field: "metadata.name", Problem: "is missing", Valid: "a name"})
 		object = nil
@@ -184,6 +188,13 @@ func (p *parser) resource(it *item, text []byte, meta metav1.TypeMeta) []v3.Fiel
 		p.out.partial = true
 	}
 	return errs
+}
+
+// refuse keeps what can be read of an object with errors, so that all else that is wrong with it can be said too.
+func (p *parser) refuse(it item, kind v3.Kind, text []byte) {
+	if it.object, _ = v3.DecodeJSON(kind, text, false); it.object != nil && it.object.GetName() != "" {
+		p.out.refused = append(p.out.refused, it)
+	}
 }
 
 // add puts an item into the contents.

@@ -44,6 +44,8 @@ func (f *Found) Locate(errs []v3.FieldError) {
 type Objects struct {
 	// Found, in order of files and documents. The view of a Pod and the record of its sandbox are one WorkloadEndpoint.
 	Found []Found
+	// Refused are objects with errors, as far as they could be read: to say what else is wrong with them, and for nothing else.
+	Refused []Found
 	// Foreign counts the objects that felid has no use for, by "apiVersion kind".
 	Foreign map[string]int
 	// NotEnforced are objects of kinds that are stored but have no effect yet; they are in Found too.
@@ -166,6 +168,13 @@ func (r *reader) data(path string, data []byte) {
 		}
 		found.Object.SetResourceVersion("")
 		r.add(it, found)
+	}
+	for i := range c.refused {
+		it := &c.refused[i]
+		doc := c.docs[it.doc]
+		r.out.Refused = append(r.out.Refused, Found{
+			Object: it.object, File: path, Line: doc.line, source: data[doc.start:doc.end], field: it.field,
+		})
 	}
 	for _, raw := range c.raw {
 		r.out.Raw = append(r.out.Raw, Raw{raw.origin, raw.text, path, c.docs[raw.doc].line})

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -129,12 +130,28 @@ func (in *input) read() (*local.Objects, []v3.FieldError, error) {
 	if err != nil {
 		return nil, nil, usage(err)
 	}
+	for i := range found.Refused {
+		faults = append(faults, besides(faults, judge(&found.Refused[i]))...)
+	}
 	found.Found = slices.DeleteFunc(found.Found, func(f local.Found) bool {
 		errs := judge(&f)
 		faults = append(faults, errs...)
 		return v3.Failed(errs)
 	})
+	slices.SortStableFunc(faults, func(a, b v3.FieldError) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
 	return found, faults, nil
+}
+
+// besides are the faults of a refused object that are not about a field which could not be read at all: what stands there is not what was
+// written.
+func besides(known, more []v3.FieldError) []v3.FieldError {
+	return slices.DeleteFunc(more, func(e v3.FieldError) bool {
+		return slices.ContainsFunc(known, func(k v3.FieldError) bool {
+			return k.File == e.File && k.Object == e.Object && (strings.HasPrefix(e.Field, k.Field) || strings.HasPrefix(k.Field, e.Field))
+		})
+	})
 }
 
 // distinct drops paths that are given again.

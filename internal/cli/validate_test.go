@@ -48,3 +48,12 @@ func TestValidateCountsWhatIsNotOurs(t *testing.T) {
 	wants(t, call(t).ok("validate", "-f", "testdata/cluster.yaml").out,
 		"11 valid\n", "HostEndpoint node-2-eth0: NotEnforced\n", "1 of apps/v1 Deployment left alone\n")
 }
+
+// TestValidateSaysAll: what can't be read at all does not hide what else is wrong.
+func TestValidateSaysAll(t *testing.T) {
+	o := call(t).run("validate", "-f", "testdata/all-wrong.yaml")
+	if o.status != exitNo || o.out != "" {
+		t.Errorf("status %d, printed %q", o.status, o.out)
+	}
+	golden(t, "all-wrong.txt", o.err)
+}
