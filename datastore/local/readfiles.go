@@ -79,7 +79,8 @@ func (o *Objects) All() []v3.Object {
 
 // ReadFiles reads resources from files, from directories (recursively: .yaml, .yml and .json) and from standard input ("-"), as
 // people write them: strictly decoded, so that an unknown field is an error, but neither defaulted nor validated. The errors
-// name file, line and object; an object with an error is not among the objects. An object that is there twice is an error.
+// name file, line and object; an object with an error is not among the objects. An object that is there twice is an error; a
+// file that is named twice is not.
 // The error is of the call itself: a path that can't be read.
 func ReadFiles(paths ...string) (*Objects, []v3.FieldError, error) {
 	return ReadFilesFrom(os.Stdin, paths...)
@@ -87,7 +88,8 @@ func ReadFiles(paths ...string) (*Objects, []v3.FieldError, error) {
 
 // ReadFilesFrom is ReadFiles with another standard input.
 func ReadFilesFrom(stdin io.Reader, paths ...string) (*Objects, []v3.FieldError, error) {
-	r := reader{stdin: stdin, out: &Objects{Foreign: map[string]int{}}, seen: map[v3.Key]int{}, pods: map[v3.Key]*v3.WorkloadEndpoint{}}
+	r := newReader()
+	r.stdin = stdin
 	var errs []error
 	for _, path := range paths {
 		if err := r.path(path); err != nil {
@@ -100,7 +102,7 @@ func ReadFilesFrom(stdin io.Reader, paths ...string) (*Objects, []v3.FieldError,
 
 // Parse reads resources from text, as ReadFiles does from a file of that name.
 func Parse(name string, text []byte) (*Objects, []v3.FieldError) {
-	r := reader{out: &Objects{Foreign: map[string]int{}}, seen: map[v3.Key]int{}, pods: map[v3.Key]*v3.WorkloadEndpoint{}}
+	r := newReader()
 	r.data(name, text)
 	r.mergePods()
 	return r.out, r.errs
@@ -109,10 +111,17 @@ func Parse(name string, text []byte) (*Objects, []v3.FieldError) {
 // reader gathers what files hold.
 type reader struct {
 	stdin io.Reader
+	read  map[string]bool // files, by clean path: one that is named twice is read once
 	out   *Objects
 	errs  []v3.FieldError
 	seen  map[v3.Key]int // index into out.Found
 	pods  map[v3.Key]*v3.WorkloadEndpoint
+}
+
+func newReader() *reader {
+	return &reader{
+		read: map[string]bool{}, out: &Objects{Foreign: map[string]int{}}, seen: map[v3.Key]int{}, pods: map[v3.Key]*v3.WorkloadEndpoint{},
+	}
 }
 
 func (r *reader) path(path string) error {
@@ -145,6 +154,11 @@ func (r *reader) path(path string) error {
 }
 
 func (r *reader) file(path string) error {
+	clean := filepath.Clean(path)
+	if r.read[clean] {
+		return nil
+	}
+	r.read[clean] = true
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return err

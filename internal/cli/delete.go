@@ -61,7 +61,7 @@ func (in *input) keysToDelete(args []string, namespace string) ([]v3.Key, []loca
 
 // keysOfFiles are the objects that files name. They need not be valid, but must be readable.
 func (in *input) keysOfFiles() ([]v3.Key, []local.Raw, error) {
-	found, faults, err := local.ReadFilesFrom(in.app.In, distinct(in.files)...)
+	found, faults, err := local.ReadFilesFrom(in.app.In, in.files...)
 	if err != nil {
 		return nil, nil, usage(err)
 	}

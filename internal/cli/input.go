@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -126,7 +125,7 @@ func (in *input) list(ctx context.Context, store datastore.Store, kind v3.Kind) 
 
 // read reads the files, fills in defaults and validates. What is invalid is not among the objects.
 func (in *input) read() (*local.Objects, []v3.FieldError, error) {
-	found, faults, err := local.ReadFilesFrom(in.app.In, distinct(in.files)...)
+	found, faults, err := local.ReadFilesFrom(in.app.In, in.files...)
 	if err != nil {
 		return nil, nil, usage(err)
 	}
@@ -152,17 +151,6 @@ func besides(known, more []v3.FieldError) []v3.FieldError {
 			return k.File == e.File && k.Object == e.Object && (strings.HasPrefix(e.Field, k.Field) || strings.HasPrefix(k.Field, e.Field))
 		})
 	})
-}
-
-// distinct drops paths that are given again.
-func distinct(paths []string) []string {
-	var out []string
-	for _, p := range paths {
-		if p = filepath.Clean(p); !slices.Contains(out, p) {
-			out = append(out, p)
-		}
-	}
-	return out
 }
 
 // judge defaults and validates one object of a file. Views are Kubernetes' to judge.

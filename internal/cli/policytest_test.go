@@ -75,6 +75,7 @@ func TestPolicyTestsAsJUnit(t *testing.T) {
 func TestPolicyTestsOnMoreResources(t *testing.T) {
 	path := file(t, "t.yaml", "tests: [{name: a, from: pod/web-ns/web-2, to: pod/app-ns/app-1, port: 22, expect: Deny}]")
 	call(t).ok("test", path, "-f", "testdata/cluster.yaml", "-f", "testdata/policies.yaml", "-f", "./testdata/policies.yaml")
+	call(t).ok("get", "tiers", "-f", "../../test/examples", "-f", "../../test/examples/09-tiered-well-scoped.yaml")
 	if o := call(t).run("test", path, "-f", "testdata/cluster.yaml"); o.status != exitNo || !strings.Contains(o.out, "expected Deny, but it is Allow") {
 		t.Errorf("status %d:\n%s", o.status, o.out)
 	}
