@@ -31,8 +31,8 @@ pod/a/x as 192.0.2.77 -> pod/a/y UDP 53 : Allow
 pod/a/x as fd00:65::77 -> pod/b/z UDP 53 : Allow
 `
 
-// TestNet: without any policy every flow comes through, and with a drop on the way none does.
-func TestNet(t *testing.T) {
+// TestNetNeedsRoot: without any policy every flow comes through, and with a drop on the way none does.
+func TestNetNeedsRoot(t *testing.T) {
 	c, err := ParseCase("net", []byte(netCase), nil)
 	if err != nil {
 		t.Fatal(err)
