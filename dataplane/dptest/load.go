@@ -11,7 +11,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
@@ -136,10 +135,11 @@ func (c *Case) addJSON(data []byte) error {
 			}
 		})
 	case "networking.k8s.io/v1 NetworkPolicy":
-		return decode(data, func(o *networkingv1.NetworkPolicy) {
-			p, _ := kube.NetworkPolicy(o)
+		_, p, _, err := kube.DecodeNetworkPolicy(data, "default")
+		if err == nil {
 			c.add(p)
-		})
+		}
+		return err
 	}
 	if meta.APIVersion != v3.APIVersion {
 		return fmt.Errorf("%s %s is not read here", meta.APIVersion, meta.Kind)

@@ -26,10 +26,7 @@ var converters = map[string]converter{
 	"discovery.k8s.io/v1 EndpointSlice": convert(func(o *discoveryv1.EndpointSlice) ([]v3.Object, []v3.FieldError) {
 		return one(kube.EndpointSlice(o)), nil
 	}),
-	"networking.k8s.io/v1 NetworkPolicy": convert(func(o *networkingv1.NetworkPolicy) ([]v3.Object, []v3.FieldError) {
-		policy, errs := kube.NetworkPolicy(o)
-		return one(policy), errs
-	}),
+	"networking.k8s.io/v1 NetworkPolicy":                 networkPolicy,
 	policyGroup + "/v1alpha1 AdminNetworkPolicy":         convert(withoutView),
 	policyGroup + "/v1alpha1 BaselineAdminNetworkPolicy": convert(withoutView),
 	policyGroup + "/v1alpha2 ClusterNetworkPolicy":       convert(withoutView),
@@ -78,6 +75,21 @@ func convert[T any, P interface {
 		}
 		return o, out, errs, nil
 	}
+}
+
+// networkPolicy keeps to what the Go type says only in strict reading, where what that loses is an error.
+func networkPolicy(text []byte, strict bool) (metav1.Object, []v3.Object, []v3.FieldError, error) {
+	if strict {
+		return convert(func(o *networkingv1.NetworkPolicy) ([]v3.Object, []v3.FieldError) {
+			policy, errs := kube.NetworkPolicy(o)
+			return one(policy), errs
+		})(text, strict)
+	}
+	origin, policy, errs, err := kube.DecodeNetworkPolicy(text, "default")
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return origin, one(policy), errs, nil
 }
 
 // fieldErrors are the fields of a policy that do not exist, as the API server would refuse them. Those of other Kubernetes objects are

@@ -193,3 +193,22 @@ func TestPutRaw(t *testing.T) {
 	}
 	p.until("an endpoint again", func() bool { return p.endpoint("web-1").Name != "" })
 }
+
+// TestUnreadableRuleOfKubernetes: an agent leaves out the rule that it can't read, and not the policy; people are refused.
+func TestUnreadableRuleOfKubernetes(t *testing.T) {
+	text := []byte("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec:\n  podSelector: {}\n  ingress:\n  - {newField: 1}\n  - {from: web}\n")
+	c := parse("p.yaml", text, false)
+	if len(c.items) != 1 || c.partial {
+		t.Fatalf("%+v", c)
+	}
+	p := c.items[0].object.(*v3.NetworkPolicy)
+	if len(p.Spec.Ingress) > 0 || p.Namespace != "default" || len(p.Spec.Types) != 1 {
+		t.Errorf("%+v", p)
+	}
+	if len(c.errs) != 2 || c.errs[0].Line != 7 || c.errs[1].Line != 8 {
+		t.Errorf("%v", c.errs)
+	}
+	if c := parse("p.yaml", text, true); len(c.errs) == 0 {
+		t.Error("strict reading takes it")
+	}
+}

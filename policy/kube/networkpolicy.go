@@ -9,6 +9,7 @@ import (
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/policy/selector"
 	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // NetworkPolicyOrder is the order of every Kubernetes NetworkPolicy within the tier "default".
@@ -22,7 +23,15 @@ const unreadableSelector = `unreadable "spec.podSelector"`
 // or ports were left out is left out, as it would else allow any. Where spec.podSelector can't be read, the policy has a selector
 // that can't be read either.
 func NetworkPolicy(np *networkingv1.NetworkPolicy) (*v3.NetworkPolicy, []v3.FieldError) {
-	c := converter{object: v3.Key{Kind: v3.KindKubernetesNetworkPolicy, Namespace: np.Namespace, Name: np.Name}.String()}
+	return convertPolicy(np, nil)
+}
+
+// convertPolicy converts what is readable; unreadable are other parts, with what is wrong with them, see DecodeNetworkPolicy.
+func convertPolicy(np *networkingv1.NetworkPolicy, unreadable map[string]string) (*v3.NetworkPolicy, []v3.FieldError) {
+	c := converter{
+		object:     v3.Key{Kind: v3.KindKubernetesNetworkPolicy, Namespace: np.Namespace, Name: np.Name}.String(),
+		unreadable: unreadable,
+	}
 	order := NetworkPolicyOrder
 	out := &v3.NetworkPolicy{
 		TypeMeta:   typeMeta(v3.KindKubernetesNetworkPolicy),
@@ -35,11 +44,7 @@ func NetworkPolicy(np *networkingv1.NetworkPolicy) (*v3.NetworkPolicy, []v3.Fiel
 		}},
 	}
 	out.Labels = np.Labels
-	if pods, err := labelSelector(&np.Spec.PodSelector); err != nil {
-		c.errors = append(c.errors, v3.FieldError{
-			Object: c.object, Field: "spec.podSelector", Problem: err.Error(), Valid: "a label selector; until then the policy counts as absent",
-		})
-	} else {
+	if pods, ok := c.scope(&np.Spec.PodSelector); ok {
 		out.Spec.Selector = selector.And(ofPods, pods).String()
 	}
 	if slices.Contains(out.Spec.Types, v3.PolicyTypeIngress) {
@@ -53,8 +58,37 @@ func NetworkPolicy(np *networkingv1.NetworkPolicy) (*v3.NetworkPolicy, []v3.Fiel
 
 // converter collects what it could not convert.
 type converter struct {
-	object string
-	errors []v3.FieldError
+	object     string
+	unreadable map[string]string // by field
+	errors     []v3.FieldError
+}
+
+// scope is spec.podSelector; false where it, or spec.policyTypes, can't be read: then the policy counts as absent.
+func (c *converter) scope(pods *metav1.LabelSelector) (*selector.Selector, bool) {
+	sel, err := labelSelector(pods)
+	problems := map[string]string{"spec.podSelector": c.unreadable["spec.podSelector"], "spec.policyTypes": c.unreadable["spec.policyTypes"]}
+	if err != nil {
+		problems["spec.podSelector"] = err.Error()
+	}
+	readable := true
+	for _, field := range []string{"spec.podSelector", "spec.policyTypes"} {
+		if problems[field] != "" {
+			readable = false
+			c.errors = append(c.errors, v3.FieldError{
+				Object: c.object, Field: field, Problem: problems[field], Valid: "what this version reads; until then the policy counts as absent",
+			})
+		}
+	}
+	return sel, readable
+}
+
+// left tells whether a rule is unreadable, and reports it.
+func (c *converter) left(field string) bool {
+	problem, ok := c.unreadable[field]
+	if ok {
+		c.report(field, problem, "a rule that this version knows; it is left out")
+	}
+	return ok
 }
 
 // report says that an element of a list was left out.
@@ -90,6 +124,9 @@ func (c *converter) ingress(rules []networkingv1.NetworkPolicyIngressRule) []v3.
 	var out []v3.Rule
 	for i := range rules {
 		field := fmt.Sprintf("spec.ingress[%d]", i)
+		if c.left(field) {
+			continue
+		}
 		peers, ports := c.peers(field+".from", rules[i].From), c.ports(field+".ports", rules[i].Ports)
 		for _, peer := range peers {
 			for _, port := range ports {
@@ -104,6 +141,9 @@ func (c *converter) egress(rules []networkingv1.NetworkPolicyEgressRule) []v3.Ru
 	var out []v3.Rule
 	for i := range rules {
 		field := fmt.Sprintf("spec.egress[%d]", i)
+		if c.left(field) {
+			continue
+		}
 		peers, ports := c.peers(field+".to", rules[i].To), c.ports(field+".ports", rules[i].Ports)
 		for _, peer := range peers {
 			for _, port := range ports {
