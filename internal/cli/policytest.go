@@ -22,12 +22,26 @@ type testResult struct {
 	Result *policy.Answer `json:"result"` // of the port that failed, or of the last; null where there is none
 }
 
+// testExample is what people start from.
+const testExample = `  resources: [cluster.yaml, policies/]
+  tests:
+  - name: web-1 reaches app-1
+    from: pod/web-ns/web-1              # or hostendpoint/NAME, node/NAME, an address
+    to: pod/app-ns/app-1
+    protocol: TCP                       # the default
+    port: [80, "8000:8010"]             # or icmp: {type: 8}; all must have the verdict
+    expect: Allow                       # or Deny; without it the test only reports
+    by: Profile kns.app-ns              # who must have decided; or: end of tier application
+`
+
 func newTest(app *App) *cobra.Command {
 	var output string
 	c := &cobra.Command{
 		Use:   "test FILE…",
 		Short: "Run policy unit tests, offline",
-		Args:  cobra.MinimumNArgs(1),
+		Long: "Run policy unit tests: connections, with the verdict that each must have. The resources are those that the file names, relative\n" +
+			"to itself, and those given by -f; where there are neither, those of the datastore. A file:\n\n" + testExample,
+		Args: cobra.MinimumNArgs(1),
 	}
 	in := addInput(c, app)
 	addOutput(c, &output, "table", "json", "junit")

@@ -81,6 +81,13 @@ func TestPolicyTestsOnMoreResources(t *testing.T) {
 	}
 }
 
+func TestExampleInHelpIsATestFile(t *testing.T) {
+	file, err := parseTests("help", []byte(testExample))
+	if err != nil || len(file.Tests) != 1 || len(file.Tests[0].Port) != 2 || len(file.Resources) != 2 {
+		t.Errorf("%+v, %v", file, err)
+	}
+}
+
 func TestBadPolicyTests(t *testing.T) {
 	o := call(t).run("test", "testdata/bad-tests.yaml")
 	if o.status != exitUsage || o.out != "" {
