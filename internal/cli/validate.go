@@ -39,14 +39,12 @@ func (in *input) validate(output string) error {
 	if err != nil {
 		return err
 	}
-	if output == "json" {
-		warnings, invalid := split(faults)
-		printFaults(in.app.Err, warnings)
-		if err := printJSON(in.app.Out, faultsJSON(invalid)); err != nil {
-			return err
-		}
-	} else {
-		printFaults(in.app.Err, faults)
+	warnings, invalid := split(faults)
+	printFaults(in.app.Err, warnings)
+	if output != "json" {
+		printFaults(in.app.Out, invalid) // they are the answer
+	} else if err := printJSON(in.app.Out, faultsJSON(invalid)); err != nil {
+		return err
 	}
 	if v3.Failed(faults) {
 		return &exitError{exitNo, nil}

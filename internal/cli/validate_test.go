@@ -52,8 +52,8 @@ func TestValidateCountsWhatIsNotOurs(t *testing.T) {
 // TestValidateSaysAll: what can't be read at all does not hide what else is wrong.
 func TestValidateSaysAll(t *testing.T) {
 	o := call(t).run("validate", "-f", "testdata/all-wrong.yaml")
-	if o.status != exitNo || o.out != "" {
-		t.Errorf("status %d, printed %q", o.status, o.out)
+	if o.status != exitNo || o.err != "" {
+		t.Errorf("status %d, printed %q", o.status, o.err)
 	}
-	golden(t, "all-wrong.txt", o.err)
+	golden(t, "all-wrong.txt", o.out)
 }
