@@ -202,7 +202,7 @@ func TestUnreadableRuleOfKubernetes(t *testing.T) {
 		t.Fatalf("%+v", c)
 	}
 	p := c.items[0].object.(*v3.NetworkPolicy)
-	if len(p.Spec.Ingress) > 0 || p.Namespace != "default" || len(p.Spec.Types) != 1 {
+	if len(p.Spec.Ingress) != 2 || p.Spec.Ingress[0].Invalid == "" || p.Spec.Ingress[1].Invalid == "" || p.Namespace != "default" || len(p.Spec.Types) != 1 {
 		t.Errorf("%+v", p)
 	}
 	if len(c.errs) != 2 || c.errs[0].Line != 7 || c.errs[1].Line != 8 {

@@ -17,7 +17,8 @@ import (
 
 // DecodeNetworkPolicy reads a NetworkPolicy from JSON and converts it as NetworkPolicy does. Its rules can only allow, and the Go type loses
 // what it does not know, whereupon a rule would allow more than was written; so a rule with an unknown field, a value of the wrong
-// type, or null in place of an element is left out and reported. A podSelector or policyTypes with such make the policy count as absent.
+// type, or null in place of an element is left out and reported, to the caller and, as a rule that is Invalid, to whoever
+// resolves the policy. A podSelector or policyTypes with such make the policy count as absent.
 // One that names no namespace is in the given one. The error is for an object of which not even that can be said.
 func DecodeNetworkPolicy(text []byte, namespace string) (origin *networkingv1.NetworkPolicy, policy *v3.NetworkPolicy, errs []v3.FieldError, err error) {
 	np := new(networkingv1.NetworkPolicy)
@@ -25,6 +26,7 @@ func DecodeNetworkPolicy(text []byte, namespace string) (origin *networkingv1.Ne
 	if err == nil && len(unknown) == 0 && !bytes.Contains(text, []byte("null")) {
 		np.Namespace = cmp.Or(np.Namespace, namespace)
 		policy, errs = NetworkPolicy(np)
+		note(&policy.Spec.PolicySpec, errs)
 		return np, policy, errs, nil
 	}
 	d := decoder{unreadable: map[string]string{}}
@@ -37,7 +39,24 @@ func DecodeNetworkPolicy(text []byte, namespace string) (origin *networkingv1.Ne
 	for i := range d.errors {
 		d.errors[i].Object = v3.KeyOf(policy).String()
 	}
-	return np, policy, append(d.errors, errs...), nil
+	errs = append(d.errors, errs...)
+	note(&policy.Spec.PolicySpec, errs)
+	return np, policy, errs, nil
+}
+
+// note adds what was left out as rules that can't be read: they allow nothing, and whoever resolves the policy reports them. They come last,
+// so that the others keep their numbers.
+func note(spec *v3.PolicySpec, errs []v3.FieldError) {
+	for _, e := range errs {
+		rule := v3.Rule{Action: v3.Allow, Invalid: "from " + e.Field + ": " + e.Problem}
+		egress := strings.HasPrefix(e.Field, "spec.egress[") ||
+			!strings.HasPrefix(e.Field, "spec.ingress[") && !slices.Contains(spec.Types, v3.PolicyTypeIngress)
+		if egress {
+			spec.Egress = append(spec.Egress, rule)
+		} else {
+			spec.Ingress = append(spec.Ingress, rule)
+		}
+	}
 }
 
 // decoder finds what can't be read of a policy.
