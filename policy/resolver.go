@@ -26,6 +26,7 @@ type Resolver struct {
 	services   map[serviceName]*service
 	claims     *claims
 	conditions map[v3.Key][]Condition // of objects, but for their rules
+	report     *Report                // nil where something has moved since it was made
 
 	elected  map[dataplane.EndpointID]*livePeer
 	defeated map[dataplane.EndpointID][]*livePeer // that claim the id of an elected one
@@ -88,11 +89,15 @@ func (r *Resolver) Update(key v3.Key, o v3.Object) {
 			read.reportUnenforced()
 		}
 	}
-	if len(read.conditions) > 0 {
-		r.conditions[key] = read.conditions
-	} else {
-		delete(r.conditions, key)
+	r.setConditions(key, read.conditions)
+}
+
+func (r *Resolver) setConditions(key v3.Key, conditions []Condition) {
+	if len(conditions) == 0 && len(r.conditions[key]) == 0 {
+		return
 	}
+	r.report = nil
+	setOrDelete(r.conditions, key, conditions)
 }
 
 // Flush brings the State up to date and says what moved in it since the last Flush. The State is the same each time, changed in
@@ -117,8 +122,16 @@ func (r *Resolver) Flush() (*dataplane.State, *dataplane.Changes) {
 	return r.state, changes
 }
 
-// Report says what does not count as written, as of the last Flush.
+// Report says what does not count as written, as of the last Flush. It is made anew only where something has moved, and is not to be
+// changed.
 func (r *Resolver) Report() *Report {
+	if r.report == nil {
+		r.report = r.newReport()
+	}
+	return r.report
+}
+
+func (r *Resolver) newReport() *Report {
 	var all []Condition
 	for _, conditions := range r.conditions {
 		all = append(all, conditions...)
@@ -158,6 +171,7 @@ func (r *Resolver) updateNode(name dataplane.NodeName, o *v3.Node, read *reader)
 
 // updateTier may move the tier among the others of any endpoint that has it.
 func (r *Resolver) updateTier(name string, o *v3.Tier) {
+	r.report = nil
 	if o == nil {
 		delete(r.tiers, name)
 	} else {
@@ -172,6 +186,7 @@ func (r *Resolver) updateTier(name string, o *v3.Tier) {
 
 // updatePolicy replaces a policy; p is nil where it is gone or can't be read.
 func (r *Resolver) updatePolicy(key v3.Key, p *policy) {
+	r.report = nil
 	old := r.policies[key]
 	if old != nil {
 		r.byPolicy.remove(old)

@@ -47,6 +47,7 @@ func (r *Resolver) install() {
 	for prog := range r.dirtyPrograms {
 		old, next := prog.installed, prog.wanted()
 		if old != next {
+			r.report = nil
 			prog.installed = next
 			r.installPolicy(prog.id, old, next)
 		}
