@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -41,8 +40,6 @@ func newAgent(app *App) *cobra.Command {
 func runAgent(ctx context.Context, app *App, cfg *config.Config) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	// What the agent holds is small and long-lived, and it works in bursts: collect a little more often, for less memory.
-	debug.SetGCPercent(60)
 	log := cfg.Logger()
 	log.Info("felid agent starts", "version", version, "node", cfg.Node, "datastore", cfg.Datastore)
 	store, err := config.Open(cfg, log)
