@@ -47,6 +47,9 @@ func DecodeNetworkPolicy(text []byte, namespace string) (origin *networkingv1.Ne
 // note adds what was left out as rules that can't be read: they allow nothing, and whoever resolves the policy reports them. They come last,
 // so that the others keep their numbers.
 func note(spec *v3.PolicySpec, errs []v3.FieldError) {
+	if spec.Selector == unreadableSelector {
+		return // the policy is reported as a whole
+	}
 	for _, e := range errs {
 		rule := v3.Rule{Action: v3.Allow, Invalid: "from " + e.Field + ": " + e.Problem}
 		egress := strings.HasPrefix(e.Field, "spec.egress[") ||
