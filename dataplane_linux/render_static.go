@@ -54,11 +54,7 @@ func (r *renderer) workloadChains(f Family) []Chain {
 	output := w.chain(chainOutput, "from this host")
 
 	r.neighbours(f, "")
-	client, server := "68", "67"
-	if f == IPv6 {
-		client, server = "546", "547"
-	}
-	w.add("-p udp -m udp --sport "+client+" --dport "+server+" ", r.allowed())
+	w.add(dhcp(f), r.allowed())
 	w.add("-j " + chainFrom)
 	if f == IPv4 && r.host.Owner { // route_localnet, which pods' interfaces have, would let pods in here
 		w.add("-d 127.0.0.0/8 -j DROP")
@@ -74,6 +70,16 @@ func (r *renderer) workloadChains(f Family) []Chain {
 		w.add("-j DROP")
 	}
 	return []Chain{forward, output, w.chain(chainWorkloadHost, "from a pod to this host")}
+}
+
+// dhcp matches what a client sends that has no address yet: DHCPDISCOVER and DHCPREQUEST by broadcast (RFC 2131, section 4.1), and
+// DHCPv6 from its link-local address to All_DHCP_Relay_Agents_and_Servers (RFC 8415, section 7.1). What comes from an address of its own is
+// judged by policy like all else.
+func dhcp(f Family) string {
+	if f == IPv6 {
+		return "-s fe80::/10 -d ff02::1:2/128 -p udp -m udp --sport 546 --dport 547 "
+	}
+	return "-s 0.0.0.0/32 -d 255.255.255.255/32 -p udp -m udp --sport 68 --dport 67 "
 }
 
 // allowed is what becomes of an allowed packet: semantics of owner and guest.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/felid-net/felid/dataplane"
@@ -172,6 +173,57 @@ func TestPassInAProfile(t *testing.T) {
 			if err != nil || got.Action != want {
 				t.Errorf("owner %v, protocol %d: %s by %q (%v), want %s", owner, protocol, got.Action, got.Rule, err, want)
 			}
+		}
+	}
+}
+
+// TestDHCPIsNoWayIn: what clients without an address send reaches the host; a pod's other packets between those ports do not pass by policy and
+// the check of its source.
+func TestDHCPIsNoWayIn(t *testing.T) {
+	s := pairState()
+	s.Host.WorkloadToHost = dataplane.Deny
+	r := Render(s, RenderConfig{})
+	for _, test := range []struct {
+		family   Family
+		src, dst string
+		port     uint16 // of the server; the client's is the one after, for IPv6 before
+		want     dataplane.Action
+	}{
+		{IPv4, "0.0.0.0", "255.255.255.255", 67, dataplane.Allow},
+		{IPv4, "0.0.0.0", "172.18.0.1", 67, dataplane.Deny},
+		{IPv4, "10.65.0.1", "172.18.0.1", 67, dataplane.Deny},
+		{IPv4, "172.18.0.2", "172.18.0.1", 67, dataplane.Deny},
+		{IPv6, "fe80::1", "ff02::1:2", 547, dataplane.Allow},
+		{IPv6, "fe80::1", "fe80::ecee:eeff:feee:eeee", 547, dataplane.Deny},
+		{IPv6, "fd00:18::2", "fd00:18::1", 547, dataplane.Deny},
+	} {
+		client := test.port + 1
+		if test.family == IPv6 {
+			client = test.port - 1
+		}
+		got, err := dptest.TraceIPTables(r.RestoreText(test.family, "filter"), r.IPSetText(), dptest.Packet{In: clientIf, Tuple: dptest.Tuple{
+			Src: netip.MustParseAddr(test.src), Dst: netip.MustParseAddr(test.dst), Protocol: 17, SrcPort: client, DstPort: test.port,
+		}})
+		if err != nil || got.Action != test.want {
+			t.Errorf("%s to %s: %s by %q (%v), want %s", test.src, test.dst, got.Action, got.Rule, err, test.want)
+		}
+	}
+}
+
+// TestNamesAreNoRules: the text is for programs that take each line for a rule.
+func TestNamesAreNoRules(t *testing.T) {
+	s := pairState()
+	id := addPolicy(s, &dataplane.Policy{ID: dataplane.PolicyID{Kind: "NetworkPolicy", Namespace: "a", Name: "p\n-A INPUT -j ACCEPT\r\n"},
+		Ingress: []dataplane.Rule{{Action: dataplane.Log}, {Action: dataplane.Allow}}})
+	for old, ep := range s.Endpoints {
+		ep.Profiles = append(ep.Profiles, id)
+		delete(s.Endpoints, old)
+		ep.ID = old + "\n-A FORWARD -j ACCEPT\n#"
+		s.Endpoints[ep.ID] = ep
+	}
+	for line := range strings.Lines(Render(s, RenderConfig{}).RestoreText(IPv4, "filter")) {
+		if strings.HasPrefix(line, "-A FORWARD -j ACCEPT") || strings.HasPrefix(line, "-A INPUT -j ACCEPT") {
+			t.Errorf("%q", line)
 		}
 	}
 }

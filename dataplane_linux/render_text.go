@@ -80,7 +80,7 @@ func (r *Rendered) RestoreText(f Family, table string) string {
 	}
 	for _, c := range t.chains {
 		if c.About != "" {
-			b.WriteString("# " + c.Name + ": " + c.About + "\n")
+			b.WriteString("# " + c.Name + ": " + comment(c.About) + "\n")
 		}
 		for _, rule := range c.Rules {
 			b.WriteString("-A " + c.Name + " " + rule + "\n")
@@ -101,6 +101,16 @@ func (r *Rendered) IPSetText() string {
 		}
 	}
 	return b.String()
+}
+
+// comment keeps what a name may hold from beginning a line of its own, which would be a rule.
+func comment(about string) string {
+	return strings.Map(func(c rune) rune {
+		if c < ' ' {
+			return '?'
+		}
+		return c
+	}, about)
 }
 
 func inet(f Family) string {
