@@ -6,11 +6,13 @@ BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 ROOTED   := /dataplane_linux|/cni|/internal/(agent|lab)|/test/
 PURE     = $(shell $(GO) list ./... | grep -vE '$(ROOTED)')
 
-.PHONY: build check test test-long lint fuzz bench demo help tools root
+.PHONY: build native check test test-long lint fuzz bench demo help tools root
 
-build: ## the programs, for this machine and for Windows
-	$(BUILD) -o bin/ ./cmd/felid ./cmd/felid-cni
+build: native ## the programs, for this machine and for Windows
 	GOOS=windows GOARCH=amd64 $(BUILD) -o bin/windows-amd64/ ./cmd/felid ./cmd/felid-cni
+
+native:
+	$(BUILD) -o bin/ ./cmd/felid ./cmd/felid-cni
 
 check: ## the inner loop: vet for both systems, and every test that needs no root (under two minutes)
 	@test -z "$$(gofmt -l .)" || { echo "gofmt is needed on:"; gofmt -l .; exit 1; }
@@ -34,10 +36,10 @@ lint: ## vet for both systems, staticcheck at the version pinned in build/tools
 fuzz: ## each fuzz target for FUZZTIME (default 20s)
 	build/fuzz $(or $(FUZZTIME),20s)
 
-bench: root tools build ## the benchmarks and their figures
+bench: root tools native ## the benchmarks and their figures
 	test/bench/run
 
-demo: root tools build ## two nodes on this machine: policy written in YAML decides about real packets
+demo: root tools native ## two nodes on this machine: policy written in YAML decides about real packets
 	test/demo/run
 
 tools: ## the Debian packages that are missing
