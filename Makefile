@@ -23,8 +23,9 @@ check: ## the inner loop: vet for both systems, and every test that needs no roo
 test: root tools build lint ## everything; needs root (network namespaces); what CI runs
 	$(GO) test -timeout 20m -p 1 ./...
 
-test-long: root tools build ## everything, with long random runs
-	FELID_LONG=1 $(GO) test -timeout 80m -p 1 -count=1 ./...
+test-long: test ## everything, then the random tests for long: worlds, cases, simulations (about half an hour)
+	$(GO) test -timeout 60m -count=1 ./policy ./policy/... ./ipam ./dataplane/delta ./dataplane/flatten ./dataplane/routing -rapid.checks=2000
+	$(GO) test -timeout 60m -count=1 ./dataplane/dptest ./dataplane_windows ./dataplane_linux -run 'Evaluate|SharedCases' -made-up=3000
 
 lint: ## vet for both systems, staticcheck at the version pinned in build/tools
 	@test -z "$$(gofmt -l .)" || { echo "gofmt is needed on:"; gofmt -l .; exit 1; }
