@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/dataplane"
@@ -20,10 +21,10 @@ type compiled struct {
 func compilePolicy(p *policy) *compiled {
 	c := newCompiled(p.key, p.tier)
 	if p.ingress {
-		c.policy.Ingress = c.rules(p, dataplane.Ingress, p.spec.Ingress)
+		c.policy.Ingress = c.rules(p, dataplane.Ingress, p.in)
 	}
 	if p.egress {
-		c.policy.Egress = c.rules(p, dataplane.Egress, p.spec.Egress)
+		c.policy.Egress = c.rules(p, dataplane.Egress, p.out)
 	}
 	return c
 }
@@ -52,7 +53,9 @@ func (c *compiled) rules(p *policy, dir dataplane.Direction, rules []v3.Rule) []
 			field: fmt.Sprintf("spec.%s[%d]", dir, i),
 		}
 		r.out.Index = i
-		out = append(out, r.compile()...)
+		if made := r.compile(); len(made) > 0 {
+			out = append(slices.Grow(out, len(rules)-i), made...)
+		}
 		c.conditions = append(c.conditions, r.reader.conditions...)
 	}
 	return out

@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"math"
+	"slices"
 	"strings"
 
 	v3 "github.com/felid-net/felid/api/v3"
@@ -14,13 +15,14 @@ import (
 // selects an endpoint of this node.
 type policy struct {
 	key       v3.Key
-	spec      *v3.PolicySpec
 	namespace string // that its rules' selectors mean where they name none; "" for a global policy
 	selector  *selector.Selector
 	tier      string
 	order     float64
 	ingress   bool
 	egress    bool
+	// in and out are the rules. Nothing else is kept of the stored object, whose metadata may be large.
+	in, out []v3.Rule
 	// hostOnly: it is for host endpoints alone.
 	hostOnly bool
 }
@@ -28,24 +30,26 @@ type policy struct {
 // newPolicy is nil for what is no policy, and for a policy whose selectors, tier or types can't be read: it counts as absent.
 func newPolicy(o v3.Object, r *reader) *policy {
 	p := &policy{key: r.key}
+	var spec *v3.PolicySpec
 	var namespaces string
 	switch o := o.(type) {
 	case *v3.NetworkPolicy:
-		p.spec, p.namespace = &o.Spec.PolicySpec, o.Namespace
+		spec, p.namespace = &o.Spec.PolicySpec, o.Namespace
 	case *v3.GlobalNetworkPolicy:
-		p.spec, namespaces = &o.Spec.PolicySpec, o.Spec.NamespaceSelector
+		spec, namespaces = &o.Spec.PolicySpec, o.Spec.NamespaceSelector
 		p.hostOnly = o.Spec.DoNotTrack || o.Spec.PreDNAT
 	default:
 		return nil
 	}
-	p.tier, p.order = cmp.Or(p.spec.Tier, v3.DefaultTier), orderOf(p.spec.Order)
-	p.readTypes(r)
+	p.tier, p.order = cmp.Or(spec.Tier, v3.DefaultTier), orderOf(spec.Order)
+	p.in, p.out = slices.Clone(spec.Ingress), slices.Clone(spec.Egress)
+	p.readTypes(spec, r)
 	if strings.ContainsAny(p.tier, " ./") {
 		r.report("spec.tier", ConditionInvalid, "%q is not the name of a tier; valid: a DNS label", p.tier)
 	}
 	p.selector = selector.And(p.ownNamespace(), selector.And(
-		r.selector("spec.selector", p.spec.Selector),
-		selector.And(r.ofNamespaces("spec.namespaceSelector", namespaces), r.ofAccounts("spec.serviceAccountSelector", p.spec.ServiceAccountSelector)),
+		r.selector("spec.selector", spec.Selector),
+		selector.And(r.ofNamespaces("spec.namespaceSelector", namespaces), r.ofAccounts("spec.serviceAccountSelector", spec.ServiceAccountSelector)),
 	))
 	if len(r.conditions) > 0 {
 		for i := range r.conditions {
@@ -67,8 +71,8 @@ func (p *policy) ownNamespace() *selector.Selector {
 	return selector.Equals(selector.LabelNamespace, p.namespace)
 }
 
-func (p *policy) readTypes(r *reader) {
-	for _, t := range p.spec.EffectiveTypes() {
+func (p *policy) readTypes(spec *v3.PolicySpec, r *reader) {
+	for _, t := range spec.EffectiveTypes() {
 		switch t {
 		case v3.PolicyTypeIngress:
 			p.ingress = true
