@@ -13,9 +13,11 @@ const (
 	garbageLater   = 25
 )
 
-// keepSmall gives memory back to the host: once the loop has applied everything, and then after each pause (each reading of the whole
-// kernel, which leaves as much garbage as a start). The agent works in bursts, and what a burst needed should not stay taken until the next.
-func keepSmall(ctx context.Context, a *Agent, pause time.Duration) error {
+// tidyInterval is how often memory is given back: the agent works in bursts, and what one needed should not stay taken until the next.
+const tidyInterval = time.Minute
+
+// keepSmall gives memory back to the host, once the loop has applied everything, and then at intervals.
+func keepSmall(ctx context.Context, a *Agent) error {
 	debug.SetGCPercent(garbageAtStart)
 	for wait := 100 * time.Millisecond; ; {
 		select {
@@ -26,7 +28,7 @@ func keepSmall(ctx context.Context, a *Agent, pause time.Duration) error {
 		if a.Ready() == nil {
 			debug.SetGCPercent(garbageLater)
 			debug.FreeOSMemory()
-			wait = pause
+			wait = tidyInterval
 		}
 	}
 }

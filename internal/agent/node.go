@@ -58,7 +58,7 @@ func RunNode(ctx context.Context, c *config.Config, store datastore.Store, dp da
 	// The loop ends after the CNI server: a request under way needs it, to finish or to be undone.
 	loopCtx, stopLoop := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return a.Run(loopCtx) })
-	group.Go(func() error { return keepSmall(ctx, a, c.ReadInterval) })
+	group.Go(func() error { return keepSmall(ctx, a) })
 	if c.Listen != "" {
 		group.Go(func() error { return Serve(ctx, c.Listen, a.Handler(registry)) })
 	}
