@@ -14,7 +14,7 @@ import (
 )
 
 // Apply makes the host match s. The order keeps every rule's sets in being and enforcement ahead of traffic: sets are made and
-// filled, then tables, then routes, then the tracked connections of addresses that were given up are deleted, and last the sets that no rule
+// filled, then tables, then members leave sets, then routes, then the tracked connections of addresses that were given up are deleted, and last the sets that no rule
 // names any longer. What was refused before is tried again where it changed, and by a call with nil or empty changes.
 func (d *Dataplane) Apply(ctx context.Context, s *dataplane.State, changes *dataplane.Changes) (dataplane.Result, error) {
 	d.mu.Lock()
@@ -66,7 +66,7 @@ func (d *Dataplane) write(ctx context.Context, s *dataplane.State, res *dataplan
 	for name, err := range added.Failed {
 		b.set(name, err)
 	}
-	if err := d.writeTables(ctx, &b); err != nil {
+	if err := errors.Join(d.writeTables(ctx, &b), d.deleteMembers(ctx, &b)); err != nil {
 		return err
 	}
 	d.writeRoutes(ctx, &b)
@@ -77,6 +77,20 @@ func (d *Dataplane) write(ctx context.Context, s *dataplane.State, res *dataplan
 	}
 	for name, err := range removed.Failed {
 		res.Others["ip set "+name] = err
+	}
+	return nil
+}
+
+// deleteMembers takes out of the sets who is in them no longer, whether or not the tables could be written: addresses of pods that are gone
+// must not stay allowed.
+func (d *Dataplane) deleteMembers(ctx context.Context, b *blame) error {
+	out, err := d.sets.ApplyDeletes(ctx)
+	d.wrote(out.Writes, out.Repairs)
+	if err != nil {
+		return fmt.Errorf("ip sets: %w", err)
+	}
+	for name, err := range out.Failed {
+		b.set(name, err)
 	}
 	return nil
 }

@@ -29,14 +29,23 @@ type job struct {
 	header   Header // afterwards
 }
 
-// ApplyAdds makes every desired set exist and hold its members. An error says that nothing can be said of the sets: they are read again
-// before the next write.
-func (s *Sets) ApplyAdds(ctx context.Context) (Result, error) {
+// ApplyAdds makes every desired set exist and hold its members; what is a member no longer may still be in. An error says that nothing can be
+// said of the sets: they are read again before the next write.
+func (s *Sets) ApplyAdds(ctx context.Context) (Result, error) { return s.apply(ctx, (*Sets).planAdds) }
+
+// ApplyDeletes takes out of the sets what is a member no longer. It comes after ApplyAdds and after the rules: who goes from what one rule
+// denies to what another does is in both for a moment, and never in none. Errors are as of ApplyAdds.
+func (s *Sets) ApplyDeletes(ctx context.Context) (Result, error) {
+	return s.apply(ctx, (*Sets).planDeletes)
+}
+
+// apply runs the commands that plan makes for each set that is not as desired.
+func (s *Sets) apply(ctx context.Context, plan func(*Sets, string, *set) job) (Result, error) {
 	res := Result{Failed: map[string]error{}}
-	err := s.applyAdds(ctx, &res)
+	err := s.attempt(ctx, plan, &res)
 	if err == nil && !s.known { // somebody else has made or destroyed a set: once more, with fresh knowledge
 		clear(res.Failed)
-		err = s.applyAdds(ctx, &res)
+		err = s.attempt(ctx, plan, &res)
 	}
 	if err != nil {
 		s.known = false
@@ -47,19 +56,20 @@ func (s *Sets) ApplyAdds(ctx context.Context) (Result, error) {
 	return res, nil
 }
 
-func (s *Sets) applyAdds(ctx context.Context, res *Result) error {
+func (s *Sets) attempt(ctx context.Context, plan func(*Sets, string, *set) job, res *Result) error {
 	if err := s.know(ctx); err != nil {
 		return err
-	}
-	if len(s.dirty) == 0 {
-		return nil
 	}
 	var jobs []job
 	var commands []Command
 	for _, name := range slices.Sorted(maps.Keys(s.dirty)) {
-		j := s.plan(name, s.sets[name])
-		jobs = append(jobs, j)
-		commands = append(commands, j.commands...)
+		if j := plan(s, name, s.sets[name]); len(j.commands) > 0 {
+			jobs = append(jobs, j)
+			commands = append(commands, j.commands...)
+		}
+	}
+	if len(commands) == 0 {
+		return nil
 	}
 	s.epoch.Add(1)
 	errs, err := s.cfg.Kernel.Do(ctx, commands)
@@ -104,8 +114,22 @@ func headerFor(h Header, members int) Header {
 
 func pow2(n int) uint32 { return 1 << bits.Len32(uint32(max(n, 1)-1)) }
 
-// plan says how to put one set right.
-func (s *Sets) plan(name string, x *set) job {
+// inPlace tells whether members move one by one, and not by a set that is made anew.
+func (x *set) inPlace() bool {
+	return x.exists && !x.foreign && !x.rewrite && x.members.LenActual()+x.members.PendingUpdates() <= int(x.header.MaxElem)
+}
+
+// planDeletes says what to take out of a set.
+func (s *Sets) planDeletes(name string, x *set) job {
+	j := job{name: name, set: x, header: x.header}
+	if x.inPlace() {
+		j.addMembers(OpDelete, name, keys(x.members.Removals()))
+	}
+	return j
+}
+
+// planAdds says how to put one set right, but for what is to be taken out.
+func (s *Sets) planAdds(name string, x *set) job {
 	j := job{name: name, set: x, header: x.header}
 	fill := func(into string) {
 		j.header = headerFor(x.header, x.members.LenDesired())
@@ -118,7 +142,7 @@ func (s *Sets) plan(name string, x *set) job {
 		fill(name)
 	case !x.exists:
 		fill(name)
-	case x.rewrite || x.members.LenActual()+x.members.PendingUpdates() > int(x.header.MaxElem):
+	case !x.inPlace():
 		j.temp = tempName(x.header.Family, s.temps)
 		s.temps++
 		fill(j.temp)
@@ -126,7 +150,6 @@ func (s *Sets) plan(name string, x *set) job {
 		j.add(Command{Op: OpDestroy, Set: j.temp})
 	default:
 		j.addMembers(OpAdd, name, keys(x.members.Updates()))
-		j.addMembers(OpDelete, name, keys(x.members.Removals()))
 	}
 	return j
 }

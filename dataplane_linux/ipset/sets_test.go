@@ -22,12 +22,20 @@ func members(list ...string) []Member {
 	return out
 }
 
+// mustAdd puts members in, and takes out those that are none any more.
 func mustAdd(t testing.TB, s *Sets, failed ...string) Result {
 	t.Helper()
 	res, err := s.ApplyAdds(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
+	deletes, err := s.ApplyDeletes(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(res.Failed, deletes.Failed)
+	res.Writes += deletes.Writes
+	res.Repairs += deletes.Repairs
 	if diff := cmp.Diff(failed, slices.Sorted(maps.Keys(res.Failed))); diff != "" {
 		t.Fatalf("failed (-want +got):\n%s\n%v", diff, res.Failed)
 	}
@@ -311,6 +319,9 @@ func (x *world) apply(t *rapid.T) {
 	if res, err := x.sets.ApplyAdds(ctx); err != nil || len(res.Failed) > 0 {
 		t.Fatal(res, err)
 	}
+	if res, err := x.sets.ApplyDeletes(ctx); err != nil || len(res.Failed) > 0 {
+		t.Fatal(res, err)
+	}
 	if res, err := x.sets.ApplyRemoves(ctx); err != nil || len(res.Failed)+res.Unused > 0 {
 		t.Fatal(res, err)
 	}
@@ -347,4 +358,30 @@ func wantHalves(t *rapid.T, got []string, want map[string]bool) {
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(all)), got, cmpopts.EquateEmpty()); diff != "" {
 		t.Fatalf("members (-want +kernel):\n%s", diff)
 	}
+}
+
+// TestNobodyIsInNoSetBetween: who goes from the set of one Deny to that of another must match one of them all the time.
+func TestNobodyIsInNoSetBetween(t *testing.T) {
+	var moves []string
+	w := &Twin{Refuse: func(c Command) syscall.Errno {
+		moves = append(moves, c.Op.String()+" "+c.Set)
+		return 0
+	}}
+	s := New(Config{Kernel: w})
+	s.SetDesired("felid4-a", HashNet, IPv4, slices.Values(members("10.0.0.1/32", "10.0.0.2/32")))
+	s.SetDesired("felid4-b", HashNet, IPv4, slices.Values(members("10.0.0.3/32")))
+	mustAdd(t, s)
+	moves = nil
+	for _, to := range [][2]string{{"felid4-a", "felid4-b"}, {"felid4-b", "felid4-a"}} {
+		s.RemoveMembers(to[0], slices.Values(members("10.0.0.1/32")))
+		s.AddMembers(to[1], slices.Values(members("10.0.0.1/32")))
+		mustAdd(t, s)
+		want := []string{"add " + to[1], "del " + to[0]}
+		if diff := cmp.Diff(want, moves); diff != "" {
+			t.Errorf("from %s to %s (-want +got):\n%s", to[0], to[1], diff)
+		}
+		moves = nil
+	}
+	wantSet(t, w, "felid4-a", "10.0.0.1/32", "10.0.0.2/32")
+	wantSet(t, w, "felid4-b", "10.0.0.3/32")
 }
