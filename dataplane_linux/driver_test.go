@@ -190,6 +190,46 @@ func TestSetChangeStartsNoProcess(t *testing.T) {
 }
 
 // TestDriftBesideApply: both may be called at once.
+// TestMembersLeaveAfterTheRules: old rules and new ones both see who is coming, and nobody is missing from either while they are written.
+func TestMembersLeaveAfterTheRules(t *testing.T) {
+	var w twins
+	var order []string
+	w.sets.Refuse = func(c ipset.Command) syscall.Errno {
+		if c.Op == ipset.OpAdd || c.Op == ipset.OpDelete {
+			order = append(order, c.Op.String()+" "+c.Set)
+		}
+		return 0
+	}
+	run := func(ctx context.Context, name string, args []string, stdin []byte, env []string) ([]byte, []byte, error) {
+		if name == "iptables-nft-restore" {
+			order = append(order, name)
+		}
+		return w.iptables.Run(ctx, name, args, stdin, env)
+	}
+	w.network.Up = map[string]bool{clientIf: true, serverIf: true}
+	d, err := assemble(Config{Backend: "nft"}, parts{iptables: iptables.Config{Run: run, Sign: w.iptables.Sign}, sets: &w.sets, network: &w.network})
+	must(t, err)
+	defer d.Close()
+	s := pairState()
+	apply(t, d, s, nil)
+	order = nil
+	set := s.IPSets["clients"]
+	old := dataplane.Member{Prefix: netip.MustParsePrefix("10.65.0.1/32")}
+	if _, there := set.Members[old]; !there {
+		t.Fatalf("%v", set.Members)
+	}
+	delete(set.Members, old)
+	set.Members[dataplane.Member{Prefix: netip.MustParsePrefix("10.65.0.9/32")}] = struct{}{}
+	for _, p := range s.Policies {
+		p.Ingress = append(slices.Clone(p.Ingress), dataplane.Rule{Action: dataplane.Deny, Protocol: dataplane.ProtoUDP})
+	}
+	apply(t, d, s, nil)
+	want := []string{"add felid4-clients", "iptables-nft-restore", "del felid4-clients"}
+	if diff := cmp.Diff(want, order); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestDriftBesideApply(t *testing.T) {
 	w, s := newTwins(), pairState()
 	var mu sync.Mutex // the twin is for one goroutine
