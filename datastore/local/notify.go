@@ -28,8 +28,9 @@ func (s *Store) startNotify() {
 		w = &fsnotify.Watcher{}
 	}
 	s.notify = w
-	s.pending = make(chan string, 64)
-	s.ended.Go(func() { s.notices(w, interval) })
+	s.pending, s.lost = make(chan string, 64), make(chan struct{}, 1)
+	s.ended.Go(func() { s.notices(w) })
+	s.ended.Go(func() { s.comparisons(interval) })
 }
 
 // watchDir asks for notices of a directory. The caller holds mu.
@@ -60,10 +61,23 @@ func (s *Store) later(rel string) {
 	}
 }
 
-// notices handles what the system reports, files that have become quiet, and the regular comparison.
-func (s *Store) notices(w *fsnotify.Watcher, interval time.Duration) {
+// comparisons compares the directory regularly, and when notices were lost. No notice waits for it.
+func (s *Store) comparisons(interval time.Duration) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
+	for {
+		select {
+		case <-s.done:
+			return
+		case <-s.lost:
+		case <-tick.C:
+		}
+		s.compareAll()
+	}
+}
+
+// notices handles what the system reports, and files that have become quiet.
+func (s *Store) notices(w *fsnotify.Watcher) {
 	settle := time.NewTimer(time.Hour)
 	defer settle.Stop()
 	quietSince := map[string]time.Time{}
@@ -81,8 +95,6 @@ func (s *Store) notices(w *fsnotify.Watcher, interval time.Duration) {
 			quietSince[rel] = time.Now()
 		case <-settle.C:
 			s.settled(quietSince)
-		case <-tick.C:
-			s.locked(s.compareAll)
 		}
 		if len(quietSince) > 0 {
 			settle.Reset(settleTime)
@@ -117,7 +129,10 @@ func (s *Store) noticeLost(err error) {
 	if !errors.Is(err, fsnotify.ErrEventOverflow) {
 		s.o.Log.Warn("local datastore: notices of changes fail; comparing", "error", err)
 	}
-	s.locked(s.compareAll)
+	select {
+	case s.lost <- struct{}{}:
+	default: // a comparison is to begin already
+	}
 }
 
 // notice handles one report. A JSON file is read at once: part of one is no JSON. Part of a YAML file may be YAML, so that one is
@@ -153,7 +168,7 @@ func (s *Store) noticeDir(rel string, e fsnotify.Event) {
 	full := filepath.Join(s.dir, filepath.FromSlash(rel))
 	if e.Has(fsnotify.Create) {
 		if info, err := os.Lstat(full); err == nil && info.IsDir() {
-			err := s.walk(rel, func(rel string, d fs.DirEntry) { s.takeNew(rel) })
+			err := s.walk(rel, s.watchDir, func(rel string, d fs.DirEntry) { s.takeNew(rel) })
 			if err != nil && !errors.Is(err, os.ErrNotExist) {
 				s.o.Log.Error("local datastore: can't list a directory", "directory", rel, "error", err)
 			}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	v3 "github.com/felid-net/felid/api/v3"
@@ -27,7 +28,8 @@ const maxFile = 64 << 20
 
 // readFile reads a file, with the signature that it had before it was read.
 func (s *Store) readFile(rel string) ([]byte, signature, error) {
-	f, err := os.Open(filepath.Join(s.dir, filepath.FromSlash(rel)))
+	// O_NONBLOCK: a FIFO must not hold us up.
+	f, err := os.OpenFile(filepath.Join(s.dir, filepath.FromSlash(rel)), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, signature{}, err
 	}
@@ -51,11 +53,24 @@ func (s *Store) readFile(rel string) ([]byte, signature, error) {
 	return data[:n], sig, err
 }
 
+// errGone: what was in the directory is not thereby deleted.
+var errGone = errors.New("the directory was taken away, or is not the one that was opened")
+
+// there tells whether the directory is still the one that was opened: the lock in it is the open one.
+func (s *Store) there() bool {
+	now, err := os.Stat(filepath.Join(s.dir, privateDir, "lock"))
+	if err != nil {
+		return false
+	}
+	opened, err := s.lock.Stat()
+	return err == nil && os.SameFile(now, opened)
+}
+
 // scan decodes the whole directory, watching it from before. The caller holds mu.
 func (s *Store) scan() error {
 	s.startNotify()
 	var paths []string
-	err := s.walk("", func(rel string, d fs.DirEntry) { paths = append(paths, rel) })
+	err := s.walk("", s.watchDir, func(rel string, d fs.DirEntry) { paths = append(paths, rel) })
 	if err != nil {
 		return fmt.Errorf("local datastore: %w", err)
 	}
@@ -131,9 +146,9 @@ func (s *Store) forget(kind v3.Kind) {
 	}
 }
 
-// walk calls visit for each file that may hold resources, below rel, and watches each directory.
-func (s *Store) walk(rel string, visit func(rel string, d fs.DirEntry)) error {
-	s.watchDir(rel)
+// walk calls visit for each file that may hold resources, below rel, and watch for each directory before it is listed.
+func (s *Store) walk(rel string, watch func(rel string), visit func(rel string, d fs.DirEntry)) error {
+	watch(rel)
 	entries, err := os.ReadDir(filepath.Join(s.dir, filepath.FromSlash(rel)))
 	if err != nil {
 		return err
@@ -143,7 +158,7 @@ func (s *Store) walk(rel string, visit func(rel string, d fs.DirEntry)) error {
 		switch {
 		case isHidden(d.Name()):
 		case d.IsDir():
-			if err := s.walk(below, visit); err != nil && !errors.Is(err, os.ErrNotExist) {
+			if err := s.walk(below, watch, visit); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
 			}
 		case isManifest(d.Name()):
@@ -153,12 +168,38 @@ func (s *Store) walk(rel string, visit func(rel string, d fs.DirEntry)) error {
 	return nil
 }
 
-// compareAll brings the index in line with the directory, reading the files that have another signature.
-func (s *Store) compareAll() {
-	s.compare("", slices.Sorted(maps.Keys(s.index.files)))
+// seen is a file as a walk found it; the signature is zero where it can't be told.
+type seen struct {
+	rel       string
+	signature signature
 }
 
-// compareKind does so with the folder of a kind alone.
+// look walks a directory.
+func (s *Store) look(dir string, watch func(rel string)) ([]seen, error) {
+	var files []seen
+	err := s.walk(dir, watch, func(rel string, d fs.DirEntry) {
+		f := seen{rel: rel}
+		if d.Type().IsRegular() {
+			if info, err := d.Info(); err == nil {
+				f.signature = signatureOf(info)
+			}
+		}
+		files = append(files, f)
+	})
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	return files, err
+}
+
+// compareAll brings the index in line with the directory, reading the files that have another signature. To look at them all takes a
+// while, in which nobody should have to wait: it is done without mu. What changes meanwhile is noticed like any change.
+func (s *Store) compareAll() {
+	files, err := s.look("", func(rel string) { s.locked(func() { s.watchDir(rel) }) })
+	s.locked(func() { s.compare("", files, err, slices.Sorted(maps.Keys(s.index.files))) })
+}
+
+// compareKind does so with the folder of a kind alone. The caller holds mu.
 func (s *Store) compareKind(kind v3.Kind) {
 	prefix := string(kind) + "/"
 	var known []string
@@ -174,23 +215,23 @@ func (s *Store) compareKind(kind v3.Kind) {
 			known = append(known, rel)
 		}
 	}
-	s.compare(string(kind), known)
+	files, err := s.look(string(kind), s.watchDir)
+	s.compare(string(kind), files, err, known)
 }
 
-// compare walks a directory ("": all) of which these files are known.
-func (s *Store) compare(dir string, known []string) {
-	there := map[string]bool{}
-	err := s.walk(dir, func(rel string, d fs.DirEntry) {
-		there[rel] = true
-		if f := s.index.files[rel]; f != nil && d.Type().IsRegular() {
-			if info, err := d.Info(); err == nil && signatureOf(info) == f.signature {
-				return
-			}
-		}
-		s.sync(rel, true)
-	})
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+// compare takes in what a look at a directory ("": all) showed, of which these files are known. The caller holds mu.
+func (s *Store) compare(dir string, files []seen, err error, known []string) {
+	if err != nil {
 		s.o.Log.Error("local datastore: can't list a directory; what is known of it stays", "directory", path.Join(s.dir, dir), "error", err)
+	}
+	there := make(map[string]bool, len(files))
+	for _, now := range files {
+		there[now.rel] = true
+		if f := s.index.files[now.rel]; f == nil || now.signature == (signature{}) || now.signature != f.signature {
+			s.sync(now.rel, true)
+		}
+	}
+	if err != nil {
 		return
 	}
 	for _, rel := range known {

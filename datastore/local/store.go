@@ -51,7 +51,8 @@ type Store struct {
 	watches map[*watch]bool
 	dirs    map[string]bool // watched by notify
 	notify  *fsnotify.Watcher
-	pending chan string // files to be looked at when they are quiet
+	pending chan string   // files to be looked at when they are quiet
+	lost    chan struct{} // holds one when notices were lost
 	closed  bool
 	done    chan struct{}
 	ended   sync.WaitGroup
@@ -283,8 +284,12 @@ func (s *Store) sync(path string, final bool) *contents {
 	data, signature, err := s.readFile(path)
 	known := s.index.files[path]
 	if errors.Is(err, os.ErrNotExist) {
-		if known != nil {
+		switch {
+		case known == nil:
+		case s.there():
 			s.apply(path, nil, nil)
+		default: // moved, or a file system that is not mounted now
+			s.applyUnreadable(path, signature, errGone)
 		}
 		return nil
 	}
