@@ -82,6 +82,15 @@ func (in *input) objects(ctx context.Context) ([]v3.Object, error) {
 	if len(in.files) == 0 {
 		return in.stored(ctx)
 	}
+	found, err := in.readAll()
+	if err != nil {
+		return nil, err
+	}
+	return found.All(), nil
+}
+
+// readAll reads the files, which must have no fault.
+func (in *input) readAll() (*local.Objects, error) {
 	found, faults, err := in.read()
 	if err != nil {
 		return nil, err
@@ -90,7 +99,7 @@ func (in *input) objects(ctx context.Context) ([]v3.Object, error) {
 	if v3.Failed(faults) {
 		return nil, no(errors.New("no answer: it could be wrong without what is invalid"))
 	}
-	return found.All(), nil
+	return found, nil
 }
 
 // stored lists what an agent would watch.
@@ -192,9 +201,13 @@ func (in *input) cluster(ctx context.Context) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	return in.clusterOf(objects), nil
+}
+
+func (in *input) clusterOf(objects []v3.Object) *cluster {
 	state, report := resolve(objects)
 	in.warn(report)
-	return &cluster{objects, state}, nil
+	return &cluster{objects, state}
 }
 
 func (in *input) warn(report *policy.Report) {

@@ -15,7 +15,7 @@ import (
 )
 
 func newPolicy(app *App) *cobra.Command {
-	return newGroup("policy", "Look policies up", newPolicyEndpoints(app))
+	return newGroup("policy", "Look policies up", newPolicyEndpoints(app), newPolicyUnused(app))
 }
 
 // selectedJSON is a policy's endpoints, as -o json prints them.

@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	v3 "github.com/felid-net/felid/api/v3"
+	"github.com/felid-net/felid/dataplane"
+	windows "github.com/felid-net/felid/dataplane_windows"
+)
+
+func keyOfPolicy(id dataplane.PolicyID) v3.Key {
+	return v3.Key{Kind: v3.Kind(id.Kind), Namespace: id.Namespace, Name: id.Name}
+}
+
+// tierOrder finds traffic that endpoints need whatever they are for, allowed in a tier that it does not get to: an earlier one
+// denies at its end what no rule of it decides.
+func tierOrder(c *cluster) []finding {
+	type place struct {
+		policy dataplane.PolicyID
+		rule   int
+	}
+	var out []finding
+	seen := map[place]bool{}
+	for _, e := range sortedEndpoints(c.state) {
+		var before []string
+		for _, t := range e.Tiers {
+			for _, id := range t.Egress {
+				for _, r := range c.state.Policies[id].Egress {
+					what := general(&r)
+					if what == "" || len(before) == 0 || seen[place{id, r.Index}] {
+						continue
+					}
+					seen[place{id, r.Index}] = true
+					tiers := strings.Join(before, ", ")
+					out = append(out, finding{
+						key: keyOfPolicy(id), Field: fmt.Sprintf("spec.egress[%d]", r.Index),
+						Message:  fmt.Sprintf("%s is allowed in tier %s, but %s has to cross %s first, which denies at its end what it does not decide", what, t.Name, e.ID, tiers),
+						Proposal: fmt.Sprintf("allow it in a tier before %s, or let each of these tiers pass it on", before[0]),
+					})
+				}
+			}
+			if len(t.Egress) > 0 && t.Default == dataplane.Deny && !c.passes(t.Egress) {
+				before = append(before, "tier "+t.Name)
+			}
+		}
+	}
+	return out
+}
+
+// passes tells whether one of the policies has an egress rule that leaves something to later tiers.
+func (c *cluster) passes(ids []dataplane.PolicyID) bool {
+	return slices.ContainsFunc(ids, func(id dataplane.PolicyID) bool {
+		return slices.ContainsFunc(c.state.Policies[id].Egress, func(r dataplane.Rule) bool { return r.Action == dataplane.Pass })
+	})
+}
+
+// general is the name of traffic that every endpoint is likely to need, where the rule allows that; "" for a rule of another kind.
+func general(r *dataplane.Rule) string {
+	d := &r.Dst
+	dns := dataplane.PortRange{Min: 53, Max: 53}
+	switch {
+	case r.Action != dataplane.Allow:
+		return ""
+	case len(d.Ports) == 1 && d.Ports[0] == dns && len(d.PortSets) == 0:
+		return "DNS"
+	case len(d.IPSets)+len(d.NotIPSets)+len(d.NotNets)+len(d.Ports)+len(d.PortSets) > 0:
+		return ""
+	case len(d.Nets) == 0 || slices.ContainsFunc(d.Nets, func(p netip.Prefix) bool { return p.Bits() == 0 }):
+		return "egress to everywhere"
+	}
+	return ""
+}
+
+// windowsLabel is by which Kubernetes says what a node runs.
+const windowsLabel = "kubernetes.io/os"
+
+// unsupportedOnWindows asks the renderer of Windows about the endpoints on nodes that run it.
+func unsupportedOnWindows(c *cluster) []finding {
+	nodes := map[dataplane.NodeName]bool{}
+	for _, o := range c.objects {
+		if n, ok := o.(*v3.Node); ok && n.Labels[windowsLabel] == "windows" {
+			nodes[dataplane.NodeName(n.Name)] = true
+		}
+	}
+	var out []finding
+	seen := map[dataplane.Unsupported]bool{}
+	for _, e := range sortedEndpoints(c.state) {
+		if !nodes[e.Node] {
+			continue
+		}
+		_, unsupported := windows.Render(c.state, e.ID)
+		for _, u := range unsupported {
+			if !seen[u] {
+				seen[u] = true
+				out = append(out, windowsFinding(e, u))
+			}
+		}
+	}
+	return out
+}
+
+func windowsFinding(e *dataplane.Endpoint, u dataplane.Unsupported) finding {
+	f := finding{
+		key: keyOfPolicy(u.Policy), Message: fmt.Sprintf("on %s, which is on a Windows node: %s", e.ID, u.Reason),
+		Proposal: "write the rule without it for endpoints on Windows, or select other endpoints; what is in force there until then is said above",
+	}
+	if u.Policy == (dataplane.PolicyID{}) {
+		f.Object = string(e.ID)
+	} else {
+		f.Field = fmt.Sprintf("spec.%s[%d]", u.Direction, u.Rule)
+	}
+	return f
+}
