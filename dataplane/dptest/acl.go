@@ -129,17 +129,17 @@ func parseACLs(list []byte) ([]*aclRule, error) {
 
 func (r *aclRule) parse() error {
 	if r.Action != "Allow" && r.Action != "Block" {
-		return fmt.Errorf("Action %q", r.Action)
+		return fmt.Errorf("field Action: %q", r.Action)
 	}
 	if r.Direction != "In" && r.Direction != "Out" {
-		return fmt.Errorf("Direction %q", r.Direction)
+		return fmt.Errorf("field Direction: %q", r.Direction)
 	}
 	r.in = r.Direction == "In"
 	switch {
 	case r.RuleType != "Switch" && r.RuleType != "Host":
-		return fmt.Errorf("RuleType %q", r.RuleType)
+		return fmt.Errorf("field RuleType: %q", r.RuleType)
 	case r.RuleType == "Switch" && (r.Priority < 100 || r.Priority > 65500):
-		return fmt.Errorf("Priority %d is not in 100 to 65500", r.Priority)
+		return fmt.Errorf("field Priority: %d is not in 100 to 65500", r.Priority)
 	}
 	var err error
 	if r.protocols, err = aclProtocols(r.Protocols); err != nil {
@@ -166,7 +166,7 @@ func aclProtocols(text string) ([]uint8, error) {
 	for _, p := range strings.Split(text, ",") {
 		n, err := strconv.ParseUint(p, 10, 8)
 		if err != nil {
-			return nil, fmt.Errorf("Protocols %q: %w", text, err)
+			return nil, fmt.Errorf("field Protocols: %q: %w", text, err)
 		}
 		protocols = append(protocols, uint8(n))
 	}

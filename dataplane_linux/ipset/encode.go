@@ -51,8 +51,6 @@ const (
 
 	familyIPv4 = 2
 	familyIPv6 = 10
-
-	headerLen = 16 + 4 // nlmsghdr, nfgenmsg
 )
 
 // maxChunk is how many members go into one message: their list is an attribute, whose length has 16 bits.
