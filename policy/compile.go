@@ -90,6 +90,9 @@ func (r *ruleCompiler) compile() []dataplane.Rule {
 		r.readUnsupported()
 	}
 
+	if r.unsupported == "" && r.in.Action == v3.Pass {
+		r.unsupported = r.lossy // as it is, more would go past the rest of the tier than was written
+	}
 	wrong := cmp.Or(r.unreadable, r.unsupported)
 	switch {
 	case r.mayBeLeftOut() && cmp.Or(wrong, r.lossy) != "":

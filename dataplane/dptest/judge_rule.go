@@ -25,7 +25,7 @@ type readSide struct {
 }
 
 // readRule applies what holds for invalid input: a bad element of a list is left out; an Allow that negates such a list is left out
-// whole; a rule that can't be read is left out where it allows, and denies its direction where it denies or passes.
+// whole, and a Pass that does denies what it might cover; a rule that can't be read is left out where it allows, and denies its direction where it denies or passes.
 func readRule(rule *v3.Rule) read {
 	r := read{Rule: *rule}
 	var badSrc, badDst, lossySrc, lossyDst bool
@@ -43,7 +43,7 @@ func readRule(rule *v3.Rule) read {
 		r.action, r.skip = dataplane.Log, true
 	case v3.Pass:
 		r.action = dataplane.Pass
-		if len(rule.Unknown) > 0 || rule.HTTP != nil {
+		if len(rule.Unknown) > 0 || rule.HTTP != nil || lossySrc || lossyDst {
 			r.action = dataplane.Deny
 		}
 	default:
