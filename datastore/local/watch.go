@@ -64,8 +64,8 @@ func (s *Store) Watch(ctx context.Context, kind v3.Kind, revision string) (<-cha
 		return nil, fmt.Errorf("watching %s after %q: %w", kind, revision, datastore.ErrExpired)
 	}
 	w := &watch{kind: kind, wake: make(chan struct{}, 1)}
+	s.watches[w] = true // first: the replay reads files, and what that shows is delivered to watches
 	s.replay(w, after)
-	s.watches[w] = true
 	events := make(chan datastore.Event)
 	s.ended.Go(func() { s.follow(ctx, w, events) })
 	return events, nil
