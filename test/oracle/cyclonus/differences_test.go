@@ -21,10 +21,12 @@ var differences = []struct {
 	why      string
 }{
 	{
-		name:     "NotIn of a label that is not there",
-		selector: metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "role", Operator: metav1.LabelSelectorOpNotIn, Values: []string{"db"}}}},
-		matches:  true,
-		why:      "Kubernetes, Labels and Selectors: notin selects values that are not listed, and all resources that have no such key",
+		name: "NotIn of a label that is not there",
+		selector: metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+			{Key: "role", Operator: metav1.LabelSelectorOpNotIn, Values: []string{"db"}},
+		}},
+		matches: true,
+		why:     "Kubernetes, Labels and Selectors: notin selects values that are not listed, and all resources that have no such key",
 	},
 	{
 		name:     "an empty value of a label that is not there",
