@@ -6,6 +6,8 @@
 // nothing lost: a negated net is the complement of its prefixes, a named port becomes groups of addresses that give the name to
 // the same number. Tiers puts the rules of later tiers in the place of each Pass.
 //
-// Everything but ICMP types is covered; a rule that asks for one is reported to the caller by Matches as the part that is exact
-// and the part that is not. Both families go through the same code. The package is pure.
+// Allowed walks tiers with such matches, and Diff compares what two States allow, connection by connection and exactly.
+//
+// Everything but ICMP types is covered by Matches; a rule that asks for one is reported to the caller as the part that is exact
+// and the part that is not. Exact writes types of ICMP as ports. Both families go through the same code. The package is pure.
 package flatten

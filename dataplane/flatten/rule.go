@@ -13,11 +13,14 @@ type Sets struct {
 	sets   map[dataplane.IPSetID]*dataplane.IPSet
 	addrs  map[dataplane.IPSetID]Addrs
 	groups map[dataplane.IPSetID][]portGroup
+	exact  map[*dataplane.Rule][]Match
 }
 
 // NewSets reads from sets, which must not change as long as the result is used.
 func NewSets(sets map[dataplane.IPSetID]*dataplane.IPSet) *Sets {
-	return &Sets{sets: sets, addrs: map[dataplane.IPSetID]Addrs{}, groups: map[dataplane.IPSetID][]portGroup{}}
+	return &Sets{
+		sets: sets, addrs: map[dataplane.IPSetID]Addrs{}, groups: map[dataplane.IPSetID][]portGroup{}, exact: map[*dataplane.Rule][]Match{},
+	}
 }
 
 func (s *Sets) members(id dataplane.IPSetID, t dataplane.IPSetType) map[dataplane.Member]struct{} {

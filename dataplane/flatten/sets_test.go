@@ -19,7 +19,7 @@ func prefixes(texts ...string) []netip.Prefix {
 	return out
 }
 
-func strings(ps []netip.Prefix) []string {
+func texts(ps []netip.Prefix) []string {
 	var out []string
 	for _, p := range ps {
 		out = append(out, p.String())
@@ -46,10 +46,10 @@ func TestAddrs(t *testing.T) {
 		{"family", Family(6), nil, []string{"::/0"}},
 	}
 	for _, c := range cases {
-		if diff := cmp.Diff(c.v4, strings(c.got.Prefixes(4))); diff != "" {
+		if diff := cmp.Diff(c.v4, texts(c.got.Prefixes(4))); diff != "" {
 			t.Error(c.name, diff)
 		}
-		if diff := cmp.Diff(c.v6, strings(c.got.Prefixes(6))); diff != "" {
+		if diff := cmp.Diff(c.v6, texts(c.got.Prefixes(6))); diff != "" {
 			t.Error(c.name, diff)
 		}
 		all := len(c.v4) == 1 && c.v4[0] == "0.0.0.0/0" && len(c.v6) == 1 && c.v6[0] == "::/0"

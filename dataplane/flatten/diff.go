@@ -1,0 +1,276 @@
+package flatten
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/felid-net/felid/dataplane"
+)
+
+// Delta is how the connections that policy allows differ between two States.
+type Delta struct {
+	// Opens and Closes are disjoint matches, those of the State's endpoints by their addresses. DstPorts of ICMP are as in Sets.Exact.
+	Opens, Closes []Match
+	// Unchanged are endpoints whose policies differ in that direction, while all that these allow is the same. Sorted.
+	Unchanged []EndpointSide
+	// Moved are endpoints that only one of the States has, or whose addresses differ: what they have gained or lost is no matter of
+	// policy, and connections with such addresses are not compared. Sorted.
+	Moved []dataplane.EndpointID
+}
+
+// EndpointSide is one direction of an endpoint.
+type EndpointSide struct {
+	Endpoint  dataplane.EndpointID
+	Direction dataplane.Direction
+}
+
+// Diff compares the connections that both sides allow: the egress policy of the source where that is an endpoint, and the ingress policy of
+// the destination. An address that several endpoints have is the first one's by id. Not compared is what policy does not decide: a
+// connection from an endpoint's own node, and one from a source that is not the endpoint's.
+//
+// The work is for endpoints whose policies differ, and for those they may talk to; endpoints with the same policies are one.
+func Diff(from, to *dataplane.State) Delta {
+	d := newDiffer(from, to)
+	opens := d.gained(&d.to, &d.from)
+	closes := d.gained(&d.from, &d.to)
+	delta := Delta{Opens: Merge(sameFamily(opens)), Closes: Merge(sameFamily(closes)), Moved: d.moved}
+	for _, g := range d.groups {
+		if g.differs && !g.found {
+			for _, id := range g.ids {
+				delta.Unchanged = append(delta.Unchanged, EndpointSide{id, g.dir})
+			}
+		}
+	}
+	slices.SortFunc(delta.Unchanged, func(a, b EndpointSide) int {
+		return cmp.Or(cmp.Compare(a.Endpoint, b.Endpoint), cmp.Compare(b.Direction, a.Direction))
+	})
+	return delta
+}
+
+// differ compares two States.
+type differ struct {
+	from, to version
+	groups   []*group
+	outside  Addrs // no endpoint's in either State
+	moved    []dataplane.EndpointID
+}
+
+// version is one of the States.
+type version struct {
+	state *dataplane.State
+	sets  *Sets
+	index int // of group.chains
+}
+
+// group are endpoints that have the same policies as one another in a direction, in each of the two States.
+type group struct {
+	dir     dataplane.Direction
+	ids     []dataplane.EndpointID
+	singles []netip.Addr
+	addrs   Addrs
+	chains  [2]chain // in the old State and the new
+	differs bool     // their policies are not the same, or do not mean the same
+	found   bool     // and neither is what they allow
+	allowed map[int][]Match
+}
+
+// chain is what decides about an endpoint in one direction.
+type chain struct {
+	tiers    []dataplane.EndpointTier
+	profiles []dataplane.PolicyID
+}
+
+func newDiffer(from, to *dataplane.State) *differ {
+	d := &differ{from: version{from, NewSets(from.IPSets), 0}, to: version{to, NewSets(to.IPSets), 1}}
+	dirty := movedPolicies(from, to)
+	owned := d.owned()
+	byKey := map[string]*group{}
+	for _, dir := range []dataplane.Direction{dataplane.Egress, dataplane.Ingress} {
+		for _, id := range slices.Sorted(maps.Keys(owned)) {
+			old, now := chainOf(from.Endpoints[id]), chainOf(to.Endpoints[id])
+			oldText, nowText := old.text(dir), now.text(dir)
+			key := dir.String() + oldText + "\n\n" + nowText
+			g := byKey[key]
+			if g == nil {
+				g = &group{dir: dir, chains: [2]chain{old, now}, allowed: map[int][]Match{}}
+				g.differs = oldText != nowText || old.names(dir, dirty)
+				byKey[key] = g
+				d.groups = append(d.groups, g)
+			}
+			g.ids = append(g.ids, id)
+			g.singles = append(g.singles, owned[id]...)
+		}
+	}
+	for _, g := range d.groups {
+		g.addrs = AddrsOfSingles(g.singles...)
+	}
+	return d
+}
+
+// owned are the addresses of the endpoints that have the same in both States. It fills in moved and outside.
+func (d *differ) owned() map[dataplane.EndpointID][]netip.Addr {
+	old, now := owners(d.from.state), owners(d.to.state)
+	moved := map[dataplane.EndpointID]bool{}
+	out := map[dataplane.EndpointID][]netip.Addr{}
+	var all []netip.Addr
+	for a, id := range old {
+		all = append(all, a)
+		if now[a] == id {
+			out[id] = append(out[id], a)
+		} else {
+			moved[id] = true
+		}
+	}
+	for a, id := range now {
+		if old[a] != id {
+			moved[id] = true
+			all = append(all, a)
+		}
+	}
+	d.outside = AddrsOfSingles(all...).complement()
+	d.moved = slices.Sorted(maps.Keys(moved))
+	return out
+}
+
+// owners are the endpoints by address, of several the first by id.
+func owners(s *dataplane.State) map[netip.Addr]dataplane.EndpointID {
+	out := make(map[netip.Addr]dataplane.EndpointID, len(s.Endpoints))
+	for id, e := range s.Endpoints {
+		for _, a := range e.Addresses {
+			if first, ok := out[a]; !ok || id < first {
+				out[a] = id
+			}
+		}
+	}
+	return out
+}
+
+// movedPolicies are those that differ, or use sets that do.
+func movedPolicies(from, to *dataplane.State) map[dataplane.PolicyID]bool {
+	changes := dataplane.Diff(
+		&dataplane.State{Policies: from.Policies, IPSets: from.IPSets}, &dataplane.State{Policies: to.Policies, IPSets: to.IPSets})
+	out := map[dataplane.PolicyID]bool{}
+	for id := range changes.Policies {
+		out[id] = true
+	}
+	for id, p := range to.Policies {
+		for _, r := range slices.Concat(p.Ingress, p.Egress) {
+			for _, side := range []*dataplane.Side{&r.Src, &r.Dst} {
+				for _, set := range slices.Concat(side.IPSets, side.NotIPSets, side.PortSets, side.NotPortSets) {
+					if _, ok := changes.IPSets[set]; ok {
+						out[id] = true
+					}
+				}
+			}
+		}
+	}
+	return out
+}
+
+func chainOf(e *dataplane.Endpoint) chain { return chain{e.Tiers, e.Profiles} }
+
+// text is the same for chains that decide alike.
+func (c *chain) text(dir dataplane.Direction) string {
+	var b strings.Builder
+	add := func(ids []dataplane.PolicyID) {
+		for _, id := range ids {
+			b.WriteString(id.Kind + " " + id.Namespace + "/" + id.Name + "\n")
+		}
+	}
+	for i := range c.tiers {
+		if ids := ofDirection(&c.tiers[i], dir); len(ids) > 0 {
+			add(ids)
+			b.WriteString("end " + c.tiers[i].Default.String() + "\n")
+		}
+	}
+	add(c.profiles)
+	return b.String()
+}
+
+// names tells whether any of the policies is in the chain.
+func (c *chain) names(dir dataplane.Direction, policies map[dataplane.PolicyID]bool) bool {
+	in := func(id dataplane.PolicyID) bool { return policies[id] }
+	return slices.ContainsFunc(c.profiles, in) || slices.ContainsFunc(c.tiers, func(t dataplane.EndpointTier) bool {
+		return slices.ContainsFunc(ofDirection(&t, dir), in)
+	})
+}
+
+// gained are the connections that now allows and before does not. They are allowed by both sides now, and one of the sides did not.
+func (d *differ) gained(now, before *version) []Match {
+	var out []Match
+	for _, g := range d.groups {
+		if !g.differs {
+			continue
+		}
+		gain := minusAll(g.all(now), g.all(before))
+		g.found = g.found || len(sameFamily(gain)) > 0
+		for _, m := range gain {
+			for _, piece := range d.otherSide(g, now, m) {
+				out = append(out, minusAll([]Match{piece}, out)...)
+			}
+		}
+	}
+	return out
+}
+
+// all is what the group allows of all packets.
+func (g *group) all(v *version) []Match {
+	if _, ok := g.allowed[v.index]; !ok {
+		m := Match{Src: g.addrs}
+		if g.dir == dataplane.Ingress {
+			m = Match{Dst: g.addrs}
+		}
+		g.allowed[v.index] = Merge(g.part(v, m))
+	}
+	return g.allowed[v.index]
+}
+
+// part is what the group allows of m.
+func (g *group) part(v *version, m Match) []Match {
+	w := Walk{State: v.state, Sets: v.sets, Direction: g.dir}
+	return w.Allowed(g.chains[v.index].tiers, g.chains[v.index].profiles, []Match{m})
+}
+
+// otherSide is the part of m, which the group allows, that the other end allows too.
+func (d *differ) otherSide(g *group, v *version, m Match) []Match {
+	var out []Match
+	far := func(m *Match) *Addrs { return &m.Dst }
+	if g.dir == dataplane.Ingress {
+		far = func(m *Match) *Addrs { return &m.Src }
+	}
+	beyond := m
+	*far(&beyond) = far(&m).Intersect(d.outside)
+	if !beyond.Empty() {
+		out = append(out, beyond)
+	}
+	for _, other := range d.groups {
+		if other.dir == g.dir || !far(&m).overlaps(other.addrs) {
+			continue
+		}
+		piece := m
+		*far(&piece) = far(&m).Intersect(other.addrs)
+		out = append(out, other.part(v, piece)...)
+	}
+	return out
+}
+
+// sameFamily leaves out what no packet can have: a source of one family and a destination of the other.
+func sameFamily(matches []Match) []Match {
+	var out []Match
+	for _, m := range matches {
+		common := AddrsOf()
+		for _, version := range []uint8{4, 6} {
+			if f := Family(version); m.Src.overlaps(f) && m.Dst.overlaps(f) {
+				common = common.Union(f)
+			}
+		}
+		m.Src, m.Dst = m.Src.Intersect(common), m.Dst.Intersect(common)
+		if !m.Empty() {
+			out = append(out, m)
+		}
+	}
+	return out
+}
