@@ -329,7 +329,8 @@ func (s *Store) applyUnreadable(path string, signature signature, err error) {
 	s.apply(path, &file{signature: signature, faults: []datastore.Fault{{File: path, Err: err}}}, c)
 }
 
-// faultsOf are the faults of a file. An object that can be judged counts, and what is wrong with its elements is judged by policy.
+// faultsOf are the faults of a file. An object that can be judged counts, and what is wrong with its elements is judged by policy; but of a
+// field that is unknown and in no rule nobody else knows, and a policy may be meant for fewer by it.
 func faultsOf(path string, c *contents) []datastore.Fault {
 	var faults []datastore.Fault
 	there := map[string]bool{}
@@ -337,18 +338,28 @@ func faultsOf(path string, c *contents) []datastore.Fault {
 		there[c.items[i].key.String()] = true
 	}
 	for _, e := range c.errs {
-		if e.Warning || there[e.Object] {
+		if e.Warning || there[e.Object] && !unknownScope(&e) {
 			continue
 		}
 		f := datastore.Fault{Key: keyFrom(e.Object), File: path, Line: e.Line}
 		if _, ok := v3.InfoOf(f.Key.Kind); !ok {
 			f.Key = v3.Key{} // a fault of every kind
 		}
+		if unknownScope(&e) {
+			e.Problem += ": the policy is in force without it"
+		}
 		e.File, e.Object = "", ""
 		f.Err = e
 		faults = append(faults, f)
 	}
 	return faults
+}
+
+// unknownScope tells whether e is an unknown field of a policy outside of its rules.
+func unknownScope(e *v3.FieldError) bool {
+	kind := keyFrom(e.Object).Kind
+	return (kind == v3.KindNetworkPolicy || kind == v3.KindGlobalNetworkPolicy) && strings.HasPrefix(e.Problem, "unknown field") &&
+		strings.HasPrefix(e.Field, "spec.") && !strings.HasPrefix(e.Field, "spec.ingress[") && !strings.HasPrefix(e.Field, "spec.egress[")
 }
 
 // keyFrom reads what v3.Key.String wrote.
