@@ -161,9 +161,9 @@ type seen struct {
 	signature signature
 }
 
-// look walks a directory.
-func (s *Store) look(dir string, watch func(rel string)) ([]seen, error) {
-	var files []seen
+// look walks a directory that holds about so many files.
+func (s *Store) look(dir string, about int, watch func(rel string)) ([]seen, error) {
+	files := make([]seen, 0, about)
 	err := s.walk(dir, watch, func(rel string, d fs.DirEntry) {
 		f := seen{rel: rel}
 		if d.Type().IsRegular() {
@@ -182,12 +182,22 @@ func (s *Store) look(dir string, watch func(rel string)) ([]seen, error) {
 // compareAll brings the index in line with the directory, reading the files that have another signature. To look at them all takes a
 // while, in which nobody should have to wait: it is done without mu. What changes meanwhile is noticed like any change.
 func (s *Store) compareAll() {
-	files, err := s.look("", func(rel string) { s.locked(func() { s.watchDir(rel) }) })
-	s.locked(func() { s.compare("", files, err, slices.Sorted(maps.Keys(s.index.files))) })
+	about := 0
+	s.locked(func() { about = len(s.index.files) })
+	files, err := s.look("", about, func(rel string) { s.locked(func() { s.watchDir(rel) }) })
+	s.locked(func() {
+		s.compare("", files, err, func() []string { return slices.Sorted(maps.Keys(s.index.files)) })
+	})
 }
 
 // compareKind does so with the folder of a kind alone. The caller holds mu.
 func (s *Store) compareKind(kind v3.Kind) {
+	files, err := s.look(string(kind), len(s.index.entries[kind]), s.watchDir)
+	s.compare(string(kind), files, err, func() []string { return s.filesOf(kind) })
+}
+
+// filesOf are the files in the folder of a kind that are known.
+func (s *Store) filesOf(kind v3.Kind) []string {
 	prefix := string(kind) + "/"
 	var known []string
 	for _, e := range s.index.entries[kind] {
@@ -202,26 +212,31 @@ func (s *Store) compareKind(kind v3.Kind) {
 			known = append(known, rel)
 		}
 	}
-	files, err := s.look(string(kind), s.watchDir)
-	s.compare(string(kind), files, err, known)
+	return known
 }
 
-// compare takes in what a look at a directory ("": all) showed, of which these files are known. The caller holds mu.
-func (s *Store) compare(dir string, files []seen, err error, known []string) {
+// compare takes in what a look at a directory ("": all) showed, where these files are known. The caller holds mu.
+func (s *Store) compare(dir string, files []seen, err error, known func() []string) {
 	if err != nil {
 		s.o.Log.Error("local datastore: can't list a directory; what is known of it stays", "directory", path.Join(s.dir, dir), "error", err)
+	}
+	matched := 0
+	for _, now := range files {
+		if f := s.index.files[now.rel]; f == nil || now.signature == (signature{}) || now.signature != f.signature {
+			s.sync(now.rel, true)
+		}
+		if s.index.files[now.rel] != nil {
+			matched++
+		}
+	}
+	if err != nil || matched == len(s.index.files) {
+		return // most often: nothing is missing
 	}
 	there := make(map[string]bool, len(files))
 	for _, now := range files {
 		there[now.rel] = true
-		if f := s.index.files[now.rel]; f == nil || now.signature == (signature{}) || now.signature != f.signature {
-			s.sync(now.rel, true)
-		}
 	}
-	if err != nil {
-		return
-	}
-	for _, rel := range known {
+	for _, rel := range known() {
 		if !there[rel] {
 			s.sync(rel, true)
 		}
