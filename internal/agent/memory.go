@@ -3,14 +3,17 @@ package agent
 import (
 	"context"
 	"runtime/debug"
+	"runtime/metrics"
 	"time"
 )
 
 // How much garbage may gather before it is collected, in percent of what the agent holds. At start most of what is read is not held:
-// to collect often then costs more time than it saves memory. Later what it holds is nearly all there is.
+// to collect often then costs more time than it saves memory. Later what it holds is nearly all there is; but where that is little,
+// a few bytes of garbage are not worth the work.
 const (
 	garbageAtStart = 60
 	garbageLater   = 25
+	garbageAtLeast = 10 << 20 // bytes
 )
 
 // tidyInterval is how often memory is given back: the agent works in bursts, and what one needed should not stay taken until the next.
@@ -26,9 +29,21 @@ func keepSmall(ctx context.Context, a *Agent) error {
 		case <-time.After(wait):
 		}
 		if a.Ready() == nil {
-			debug.SetGCPercent(garbageLater)
 			debug.FreeOSMemory()
+			debug.SetGCPercent(garbagePercent(held()))
 			wait = tidyInterval
 		}
 	}
+}
+
+// garbagePercent is how much garbage may gather while so many bytes are held.
+func garbagePercent(held uint64) int {
+	return int(max(garbageLater, 100*garbageAtLeast/max(held, 1<<20)))
+}
+
+// held is how many bytes the last collection left.
+func held() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }

@@ -1,0 +1,29 @@
+package agent
+
+import (
+	"runtime"
+	"testing"
+)
+
+func TestGarbagePercent(t *testing.T) {
+	for _, tt := range []struct {
+		held uint64
+		want int
+	}{
+		{0, 1000},       // the runtime has not collected yet
+		{4 << 20, 250},  // a small node: as much as is worth collecting
+		{40 << 20, 25},  // where both are the same
+		{400 << 20, 25}, // a large one: in proportion
+	} {
+		if got := garbagePercent(tt.held); got != tt.want {
+			t.Errorf("%d bytes held: %d percent, want %d", tt.held, got, tt.want)
+		}
+	}
+}
+
+func TestHeldIsKnown(t *testing.T) {
+	runtime.GC()
+	if held() == 0 {
+		t.Error("nothing is held after a collection")
+	}
+}
