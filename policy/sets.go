@@ -85,6 +85,7 @@ func domainSet(domains []string, nets []netip.Prefix) *setSpec {
 	for _, d := range domains {
 		text += " " + d
 	}
+	text += " and" // a domain that reads like a net is none
 	for _, n := range nets {
 		text += " " + n.String()
 	}
