@@ -19,6 +19,9 @@ type Delta struct {
 	// Moved are endpoints that only one of the States has, or whose addresses differ: what they have gained or lost is no matter of
 	// policy, and connections with such addresses are not compared. Sorted.
 	Moved []dataplane.EndpointID
+	// Endpoints are those compared, with their addresses; Outside are the addresses that no endpoint has in either State.
+	Endpoints map[dataplane.EndpointID][]netip.Addr
+	Outside   Addrs
 }
 
 // EndpointSide is one direction of an endpoint.
@@ -36,7 +39,10 @@ func Diff(from, to *dataplane.State) Delta {
 	d := newDiffer(from, to)
 	opens := d.gained(&d.to, &d.from)
 	closes := d.gained(&d.from, &d.to)
-	delta := Delta{Opens: Merge(sameFamily(opens)), Closes: Merge(sameFamily(closes)), Moved: d.moved}
+	delta := Delta{
+		Opens: Merge(sameFamily(opens)), Closes: Merge(sameFamily(closes)),
+		Moved: d.moved, Endpoints: d.owned, Outside: d.outside,
+	}
 	for _, g := range d.groups {
 		if g.differs && !g.found {
 			for _, id := range g.ids {
@@ -54,6 +60,7 @@ func Diff(from, to *dataplane.State) Delta {
 type differ struct {
 	from, to version
 	groups   []*group
+	owned    map[dataplane.EndpointID][]netip.Addr
 	outside  Addrs // no endpoint's in either State
 	moved    []dataplane.EndpointID
 }
@@ -86,10 +93,10 @@ type chain struct {
 func newDiffer(from, to *dataplane.State) *differ {
 	d := &differ{from: version{from, NewSets(from.IPSets), 0}, to: version{to, NewSets(to.IPSets), 1}}
 	dirty := movedPolicies(from, to)
-	owned := d.owned()
+	d.own()
 	byKey := map[string]*group{}
 	for _, dir := range []dataplane.Direction{dataplane.Egress, dataplane.Ingress} {
-		for _, id := range slices.Sorted(maps.Keys(owned)) {
+		for _, id := range slices.Sorted(maps.Keys(d.owned)) {
 			old, now := chainOf(from.Endpoints[id]), chainOf(to.Endpoints[id])
 			oldText, nowText := old.text(dir), now.text(dir)
 			key := dir.String() + oldText + "\n\n" + nowText
@@ -101,7 +108,7 @@ func newDiffer(from, to *dataplane.State) *differ {
 				d.groups = append(d.groups, g)
 			}
 			g.ids = append(g.ids, id)
-			g.singles = append(g.singles, owned[id]...)
+			g.singles = append(g.singles, d.owned[id]...)
 		}
 	}
 	for _, g := range d.groups {
@@ -110,8 +117,8 @@ func newDiffer(from, to *dataplane.State) *differ {
 	return d
 }
 
-// owned are the addresses of the endpoints that have the same in both States. It fills in moved and outside.
-func (d *differ) owned() map[dataplane.EndpointID][]netip.Addr {
+// own finds the addresses of the endpoints that have the same in both States, and what is left.
+func (d *differ) own() {
 	old, now := owners(d.from.state), owners(d.to.state)
 	moved := map[dataplane.EndpointID]bool{}
 	out := map[dataplane.EndpointID][]netip.Addr{}
@@ -131,8 +138,7 @@ func (d *differ) owned() map[dataplane.EndpointID][]netip.Addr {
 		}
 	}
 	d.outside = AddrsOfSingles(all...).complement()
-	d.moved = slices.Sorted(maps.Keys(moved))
-	return out
+	d.owned, d.moved = out, slices.Sorted(maps.Keys(moved))
 }
 
 // owners are the endpoints by address, of several the first by id.

@@ -25,9 +25,10 @@ import (
 
 // input is where a command's resources come from: files, or a datastore.
 type input struct {
-	app   *App
-	files []string
-	flags *pflag.FlagSet
+	app    *App
+	files  []string
+	flags  *pflag.FlagSet
+	warned map[policy.Condition]bool
 }
 
 // addStore registers --datastore.
@@ -212,6 +213,13 @@ func (in *input) clusterOf(objects []v3.Object) *cluster {
 
 func (in *input) warn(report *policy.Report) {
 	for _, c := range report.Conditions {
+		if in.warned[c] {
+			continue // said already, of the other side of a comparison
+		}
+		if in.warned == nil {
+			in.warned = map[policy.Condition]bool{}
+		}
+		in.warned[c] = true
 		fmt.Fprintf(in.app.Err, "warning: %s: %s: %s: %s\n", c.Object, c.Field, c.Type, c.Message)
 	}
 }

@@ -80,7 +80,7 @@ func newRoot(app *App) *cobra.Command {
 	root.AddCommand(
 		newVersion(app), newAgent(app),
 		newValidate(app), newGet(app), newCreate(app), newApply(app), newReplace(app), newDelete(app), newLabel(app),
-		newExplain(app), newTest(app), newLint(app), newRender(app), newPolicy(app), newEndpoint(app), newLab(app),
+		newExplain(app), newTest(app), newDiff(app), newLint(app), newRender(app), newPolicy(app), newEndpoint(app), newLab(app),
 	)
 	return root
 }

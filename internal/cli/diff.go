@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	v3 "github.com/felid-net/felid/api/v3"
+	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/dataplane/flatten"
+)
+
+// live is how people name the datastore in place of a file.
+const live = "live"
+
+func newDiff(app *App) *cobra.Command {
+	var output string
+	var exitCode bool
+	c := &cobra.Command{
+		Use:   "diff OLD NEW",
+		Short: "Say which connections open and close from one set of resources to another",
+		Long: "Say which connections open and close from one set of resources to another, exactly. OLD and NEW are each a file, a folder, or\n" +
+			"live: all that the datastore has. Where one of them has no endpoint, the endpoints of the other stand in, with their namespaces,\n" +
+			"nodes and services, so that policies alone can be compared. What -f names is added to each that is not live.\n" +
+			"A connection from an endpoint's own node is always let in, and is no part of the answer.",
+		Args: cobra.ExactArgs(2),
+	}
+	in := addInput(c, app)
+	addOutput(c, &output, "table", "json")
+	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 1 where anything opens or closes")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		old, now, err := in.both(c.Context(), args[0], args[1])
+		if err != nil {
+			return err
+		}
+		answer := newDiffAnswer(flatten.Diff(old.state, now.state))
+		if output != "json" {
+			printDiff(app.Out, answer)
+		} else if err := printJSON(app.Out, answer); err != nil {
+			return err
+		}
+		if exitCode && answer.differs() {
+			return &exitError{exitNo, nil}
+		}
+		return nil
+	}
+	return c
+}
+
+// both reads and resolves the two sides of a comparison.
+func (in *input) both(ctx context.Context, old, now string) (from, to *cluster, err error) {
+	if slices.Contains([]string{old, now}, "-") && (old == now || slices.Contains(in.files, "-")) {
+		return nil, nil, usage(errors.New("standard input can be read once: name - one time"))
+	}
+	before, err := in.sideObjects(ctx, old)
+	if err != nil {
+		return nil, nil, err
+	}
+	after, err := in.sideObjects(ctx, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	before, after = standIn(before, after), standIn(after, before)
+	if !hasEndpoints(before) {
+		fmt.Fprintln(in.app.Err, "warning: neither OLD nor NEW has an endpoint, a Pod for one: no connection is judged by policy")
+	}
+	return in.clusterOf(before), in.clusterOf(after), nil
+}
+
+func (in *input) sideObjects(ctx context.Context, name string) ([]v3.Object, error) {
+	if name == live {
+		return in.stored(ctx)
+	}
+	side := *in
+	side.files = append([]string{name}, in.files...)
+	return side.objects(ctx)
+}
+
+func hasEndpoints(objects []v3.Object) bool {
+	return slices.ContainsFunc(objects, func(o v3.Object) bool { return o.GetKind() == v3.KindWorkloadEndpoint })
+}
+
+// standIn is objects, with what policies are about from the other side where they have none of it.
+func standIn(objects, other []v3.Object) []v3.Object {
+	if hasEndpoints(objects) {
+		return objects
+	}
+	has := map[v3.Key]bool{}
+	for _, o := range objects {
+		has[v3.KeyOf(o)] = true
+	}
+	out := slices.Clone(objects)
+	for _, o := range other {
+		switch o.GetKind() {
+		case v3.KindWorkloadEndpoint, v3.KindHostEndpoint, v3.KindProfile, v3.KindNode, v3.KindServiceEndpoints, v3.KindIPAMBlock:
+			if !has[v3.KeyOf(o)] {
+				out = append(out, o)
+			}
+		}
+	}
+	return out
+}
+
+// diffAnswer is what -o json prints; its names are stable.
+type diffAnswer struct {
+	Opens     []change               `json:"opens"`
+	Closes    []change               `json:"closes"`
+	Unchanged []unchanged            `json:"unchanged"` // their policies differ, but not what these allow
+	Moved     []dataplane.EndpointID `json:"moved"`     // in one of the two alone, or at another address: not compared
+}
+
+type unchanged struct {
+	Endpoint  dataplane.EndpointID `json:"endpoint"`
+	Direction string               `json:"direction"`
+}
+
+func (a *diffAnswer) differs() bool { return len(a.Opens)+len(a.Closes) > 0 }
+
+func newDiffAnswer(d flatten.Delta) *diffAnswer {
+	n := newEndNamer(&d)
+	a := &diffAnswer{
+		Opens: n.changes(d.Opens), Closes: n.changes(d.Closes),
+		Unchanged: []unchanged{}, Moved: append([]dataplane.EndpointID{}, d.Moved...),
+	}
+	for _, u := range d.Unchanged {
+		a.Unchanged = append(a.Unchanged, unchanged{u.Endpoint, u.Direction.String()})
+	}
+	return a
+}
+
+func printDiff(w io.Writer, a *diffAnswer) {
+	for _, c := range a.Opens {
+		fmt.Fprintln(w, "opens:", c)
+	}
+	for _, c := range a.Closes {
+		fmt.Fprintln(w, "closes:", c)
+	}
+	if !a.differs() {
+		fmt.Fprintln(w, "nothing opens or closes")
+	}
+	for _, dir := range []string{"egress", "ingress"} {
+		var ids []string
+		for _, u := range a.Unchanged {
+			if u.Direction == dir {
+				ids = append(ids, string(u.Endpoint))
+			}
+		}
+		if len(ids) > 0 {
+			fmt.Fprintf(w, "unchanged: %s of %s (other policies, the same connections)\n", dir, strings.Join(ids, ", "))
+		}
+	}
+	for _, id := range a.Moved {
+		fmt.Fprintf(w, "not compared: %s (not in both, or at other addresses)\n", id)
+	}
+}
