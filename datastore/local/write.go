@@ -283,7 +283,10 @@ func (s *Store) writeTemporary(c change, full string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = f.Write(c.data)
+	err = f.Chmod(mode) // one that a crash left has the mode of another file
+	if err == nil {
+		_, err = f.Write(c.data)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
