@@ -12,8 +12,8 @@ import (
 // a few bytes of garbage are not worth the work.
 const (
 	garbageAtStart = 60
-	garbageLater   = 25
-	garbageAtLeast = 10 << 20 // bytes
+	garbageLater   = 20
+	garbageAtLeast = 8 << 20 // bytes
 )
 
 // tidyInterval is how often memory is given back: the agent works in bursts, and what one needed should not stay taken until the next.

@@ -10,10 +10,10 @@ func TestGarbagePercent(t *testing.T) {
 		held uint64
 		want int
 	}{
-		{0, 1000},       // the runtime has not collected yet
-		{4 << 20, 250},  // a small node: as much as is worth collecting
-		{40 << 20, 25},  // where both are the same
-		{400 << 20, 25}, // a large one: in proportion
+		{0, 800},       // the runtime has not collected yet
+		{4 << 20, 200},  // a small node: as much as is worth collecting
+		{40 << 20, 20},  // where both are the same
+		{400 << 20, 20}, // a large one: in proportion
 	} {
 		if got := garbagePercent(tt.held); got != tt.want {
 			t.Errorf("%d bytes held: %d percent, want %d", tt.held, got, tt.want)
