@@ -10,7 +10,7 @@ func TestGarbagePercent(t *testing.T) {
 		held uint64
 		want int
 	}{
-		{0, 800},       // the runtime has not collected yet
+		{0, 800},        // the runtime has not collected yet
 		{4 << 20, 200},  // a small node: as much as is worth collecting
 		{40 << 20, 20},  // where both are the same
 		{400 << 20, 20}, // a large one: in proportion
