@@ -63,6 +63,7 @@ type differ struct {
 	owned    map[dataplane.EndpointID][]netip.Addr
 	outside  Addrs // no endpoint's in either State
 	moved    []dataplane.EndpointID
+	unlikes  map[use][]Match
 }
 
 // version is one of the States.
@@ -81,7 +82,7 @@ type group struct {
 	chains  [2]chain // in the old State and the new
 	differs bool     // their policies are not the same, or do not mean the same
 	found   bool     // and neither is what they allow
-	allowed map[int][]Match
+	within  []Match  // all that they may decide otherwise, where they differ
 }
 
 // chain is what decides about an endpoint in one direction.
@@ -91,7 +92,7 @@ type chain struct {
 }
 
 func newDiffer(from, to *dataplane.State) *differ {
-	d := &differ{from: version{from, NewSets(from.IPSets), 0}, to: version{to, NewSets(to.IPSets), 1}}
+	d := &differ{from: version{from, NewSets(from.IPSets), 0}, to: version{to, NewSets(to.IPSets), 1}, unlikes: map[use][]Match{}}
 	dirty := movedPolicies(from, to)
 	d.own()
 	byKey := map[string]*group{}
@@ -102,7 +103,7 @@ func newDiffer(from, to *dataplane.State) *differ {
 			key := dir.String() + oldText + "\n\n" + nowText
 			g := byKey[key]
 			if g == nil {
-				g = &group{dir: dir, chains: [2]chain{old, now}, allowed: map[int][]Match{}}
+				g = &group{dir: dir, chains: [2]chain{old, now}}
 				g.differs = oldText != nowText || old.names(dir, dirty)
 				byKey[key] = g
 				d.groups = append(d.groups, g)
@@ -113,6 +114,9 @@ func newDiffer(from, to *dataplane.State) *differ {
 	}
 	for _, g := range d.groups {
 		g.addrs = AddrsOfSingles(g.singles...)
+		if g.differs {
+			g.within = d.suspects(g, dirty)
+		}
 	}
 	return d
 }
@@ -207,14 +211,17 @@ func (c *chain) names(dir dataplane.Direction, policies map[dataplane.PolicyID]b
 // gained are the connections that now allows and before does not. They are allowed by both sides now, and one of the sides did not.
 func (d *differ) gained(now, before *version) []Match {
 	var out []Match
-	for _, g := range d.groups {
-		if !g.differs {
-			continue
+	for _, dir := range []dataplane.Direction{dataplane.Egress, dataplane.Ingress} {
+		var gains []Match
+		for _, g := range d.groups {
+			if g.differs && g.dir == dir {
+				gain := minusAll(g.part(now, g.within), g.part(before, g.within))
+				g.found = g.found || len(sameFamily(gain)) > 0
+				gains = append(gains, gain...)
+			}
 		}
-		gain := minusAll(g.all(now), g.all(before))
-		g.found = g.found || len(sameFamily(gain)) > 0
-		for _, m := range gain {
-			for _, piece := range d.otherSide(g, now, m) {
+		for _, m := range Merge(gains) {
+			for _, piece := range d.otherSide(dir, now, m) {
 				out = append(out, minusAll([]Match{piece}, out)...)
 			}
 		}
@@ -222,29 +229,17 @@ func (d *differ) gained(now, before *version) []Match {
 	return out
 }
 
-// all is what the group allows of all packets.
-func (g *group) all(v *version) []Match {
-	if _, ok := g.allowed[v.index]; !ok {
-		m := Match{Src: g.addrs}
-		if g.dir == dataplane.Ingress {
-			m = Match{Dst: g.addrs}
-		}
-		g.allowed[v.index] = Merge(g.part(v, m))
-	}
-	return g.allowed[v.index]
-}
-
-// part is what the group allows of m.
-func (g *group) part(v *version, m Match) []Match {
+// part is what the group allows of matches.
+func (g *group) part(v *version, matches []Match) []Match {
 	w := Walk{State: v.state, Sets: v.sets, Direction: g.dir}
-	return w.Allowed(g.chains[v.index].tiers, g.chains[v.index].profiles, []Match{m})
+	return w.Allowed(g.chains[v.index].tiers, g.chains[v.index].profiles, matches)
 }
 
-// otherSide is the part of m, which the group allows, that the other end allows too.
-func (d *differ) otherSide(g *group, v *version, m Match) []Match {
+// otherSide is the part of m, which endpoints allow in a direction, that the other end allows too.
+func (d *differ) otherSide(dir dataplane.Direction, v *version, m Match) []Match {
 	var out []Match
 	far := func(m *Match) *Addrs { return &m.Dst }
-	if g.dir == dataplane.Ingress {
+	if dir == dataplane.Ingress {
 		far = func(m *Match) *Addrs { return &m.Src }
 	}
 	beyond := m
@@ -253,12 +248,12 @@ func (d *differ) otherSide(g *group, v *version, m Match) []Match {
 		out = append(out, beyond)
 	}
 	for _, other := range d.groups {
-		if other.dir == g.dir || !far(&m).overlaps(other.addrs) {
+		if other.dir == dir || !far(&m).overlaps(other.addrs) {
 			continue
 		}
 		piece := m
 		*far(&piece) = far(&m).Intersect(other.addrs)
-		out = append(out, other.part(v, piece)...)
+		out = append(out, other.part(v, []Match{piece})...)
 	}
 	return out
 }

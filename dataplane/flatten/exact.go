@@ -82,9 +82,9 @@ func ofDirection(t *dataplane.EndpointTier, dir dataplane.Direction) []dataplane
 	return t.Ingress
 }
 
-// fates is what becomes of packets in a tier; those that are denied are in neither.
+// fates is what becomes of packets in a tier.
 type fates struct {
-	allowed, passed []Match
+	allowed, passed, denied []Match
 }
 
 // policies gives what no rule decides.
@@ -121,6 +121,8 @@ func (w *Walk) rule(r *dataplane.Rule, within []Match, out *fates) []Match {
 				out.allowed = append(out.allowed, both)
 			case dataplane.Pass:
 				out.passed = append(out.passed, both)
+			default:
+				out.denied = append(out.denied, both)
 			}
 			rest = append(rest, in.Minus(m)...)
 		}

@@ -1,14 +1,9 @@
 package flatten
 
 import (
-	"fmt"
+	"encoding/binary"
 	"net/netip"
 	"slices"
-	"strings"
-
-	"go4.org/netipx"
-
-	"github.com/felid-net/felid/dataplane"
 )
 
 // Union is what is in either.
@@ -34,7 +29,18 @@ func AddrsOfSingles(addrs ...netip.Addr) Addrs {
 	return AddrsOf(prefixes...)
 }
 
-func (a Addrs) text() string { return textOf(a.limited, a.ranges, netipx.IPRange.String) }
+// appendKey appends what is the same for equal sets alone.
+func (a Addrs) appendKey(key []byte) []byte {
+	key = binary.BigEndian.AppendUint32(key, uint32(len(a.ranges)))
+	if !a.limited {
+		return append(key, '*')
+	}
+	for _, r := range a.ranges {
+		from, to := r.From().As16(), r.To().As16()
+		key = append(append(key, from[:]...), to[:]...)
+	}
+	return append(key, '.')
+}
 
 // Union is what is in either.
 func (p Ports) Union(q Ports) Ports {
@@ -44,19 +50,15 @@ func (p Ports) Union(q Ports) Ports {
 	return PortsOf(slices.Concat(p.ranges, q.ranges)...)
 }
 
-func (p Ports) text() string {
-	return textOf(p.limited, p.ranges, func(r dataplane.PortRange) string { return fmt.Sprint(r.Min, r.Max) })
-}
-
-func textOf[T any](limited bool, parts []T, text func(T) string) string {
-	if !limited {
-		return "all"
+func (p Ports) appendKey(key []byte) []byte {
+	key = binary.BigEndian.AppendUint32(key, uint32(len(p.ranges)))
+	if !p.limited {
+		return append(key, '*')
 	}
-	var b strings.Builder
-	for _, p := range parts {
-		b.WriteString(text(p) + ",")
+	for _, r := range p.ranges {
+		key = binary.BigEndian.AppendUint32(key, uint32(r.Min)<<16|uint32(r.Max))
 	}
-	return b.String()
+	return append(key, '.')
 }
 
 // Union is what is in either.
@@ -92,7 +94,7 @@ func mergeBy(matches []Match, rest func(*Match) *Match, add func(*Match, Match))
 	var out []Match
 	at := make(map[string]int, len(matches))
 	for i := range matches {
-		key := rest(&matches[i]).text()
+		key := rest(&matches[i]).key()
 		if n, ok := at[key]; ok {
 			add(&out[n], matches[i])
 			continue
@@ -103,6 +105,12 @@ func mergeBy(matches []Match, rest func(*Match) *Match, add func(*Match, Match))
 	return out
 }
 
-func (m *Match) text() string {
-	return fmt.Sprint(m.Protocols.missing, m.SrcPorts.text(), ";", m.DstPorts.text(), ";", m.Src.text(), ";", m.Dst.text())
+// key is the same for equal matches alone.
+func (m *Match) key() string {
+	var key []byte
+	for _, word := range m.Protocols.missing {
+		key = binary.BigEndian.AppendUint64(key, word)
+	}
+	key = m.DstPorts.appendKey(m.SrcPorts.appendKey(key))
+	return string(m.Dst.appendKey(m.Src.appendKey(key)))
 }

@@ -187,7 +187,12 @@ func offlineHost(node string) dataplane.Host {
 
 // resolve is the State that holds every node's endpoints.
 func resolve(objects []v3.Object) (*dataplane.State, *policy.Report) {
-	return policy.Resolve(objects, policy.Options{Host: offlineHost("")})
+	r := policy.NewResolver(policy.Options{Host: offlineHost("")})
+	for _, o := range objects {
+		r.Update(v3.KeyOf(o), o)
+	}
+	state, _ := r.Flush()
+	return state, r.Report()
 }
 
 // cluster is all resources, and what comes of them on all nodes together.
