@@ -10,6 +10,12 @@ func (s *Sets) Exact(r *dataplane.Rule) []Match {
 	if m, ok := s.exact[r]; ok {
 		return m
 	}
+	matches := s.exactOf(r)
+	s.exact[r] = matches
+	return matches
+}
+
+func (s *Sets) exactOf(r *dataplane.Rule) []Match {
 	plain := *r
 	plain.ICMP, plain.NotICMP = nil, nil
 	matches, _ := s.Matches(&plain)
@@ -20,7 +26,6 @@ func (s *Sets) Exact(r *dataplane.Rule) []Match {
 	if r.NotICMP != nil {
 		matches = minusAll(matches, ofICMP(r.NotICMP))
 	}
-	s.exact[r] = matches
 	return matches
 }
 

@@ -14,12 +14,13 @@ type Sets struct {
 	addrs  map[dataplane.IPSetID]Addrs
 	groups map[dataplane.IPSetID][]portGroup
 	exact  map[*dataplane.Rule][]Match
+	narrow map[*dataplane.Rule][]Match // see known
 }
 
 // NewSets reads from sets, which must not change as long as the result is used.
 func NewSets(sets map[dataplane.IPSetID]*dataplane.IPSet) *Sets {
 	return &Sets{
-		sets: sets, addrs: map[dataplane.IPSetID]Addrs{}, groups: map[dataplane.IPSetID][]portGroup{}, exact: map[*dataplane.Rule][]Match{},
+		sets: sets, addrs: map[dataplane.IPSetID]Addrs{}, groups: map[dataplane.IPSetID][]portGroup{}, exact: map[*dataplane.Rule][]Match{}, narrow: map[*dataplane.Rule][]Match{},
 	}
 }
 

@@ -46,6 +46,7 @@ var lintRules = []lintRule{
 	{"log-only", lintError, logOnly},
 	{"unused", lintWarning, unusedPolicies},
 	{"poor-scope", lintWarning, poorScopes},
+	{"shadowed", lintWarning, shadowed},
 	{"baked-in", lintWarning, bakedIn},
 	{"tier-order", lintWarning, tierOrder},
 	{"unsupported-on-windows", lintWarning, unsupportedOnWindows},

@@ -36,6 +36,7 @@ func TestLintExamples(t *testing.T) {
 	got := lintOf(t, examples)
 	for rule, want := range map[string][]string{
 		"missing-tier": nil,
+		"shadowed":     nil,
 		"poor-scope":   {"NetworkPolicy web-ns/application.poorly-scoped-policy spec.egress[0].source"},
 		"baked-in": {
 			"GlobalNetworkPolicy allow-cluster-internal-ingress spec.ingress[0].source.nets",
@@ -75,6 +76,7 @@ func TestLintRules(t *testing.T) {
 		"log-only":         {"GlobalNetworkPolicy watch spec"},
 		"poor-scope":       {"NetworkPolicy app-ns/own spec.ingress[1].destination"},
 		"baked-in":         {"NetworkPolicy web-ns/early.web spec.egress[0].destination.notNets"},
+		"shadowed":         {"GlobalNetworkPolicy early.shut spec.ingress[2]", "GlobalNetworkPolicy late spec.ingress[0]"},
 		"tier-order":       {"GlobalNetworkPolicy dns spec.egress[0]", "GlobalNetworkPolicy dns spec.egress[1]"},
 	}
 	for rule, want := range want {

@@ -1,0 +1,56 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	v3 "github.com/felid-net/felid/api/v3"
+	"github.com/felid-net/felid/dataplane/dptest"
+	"github.com/felid-net/felid/dataplane/flatten"
+)
+
+// TestShadowedIsTrue deletes what is said to be shadowed: nothing opens or closes.
+func TestShadowedIsTrue(t *testing.T) {
+	found := 0
+	for seed := range uint64(150) {
+		objects := dptest.Random(seed).Objects
+		state, _ := resolve(objects)
+		for _, f := range shadowed(&cluster{objects, state}) {
+			found++
+			changed := slices.Clone(objects)
+			for i, o := range changed {
+				if v3.KeyOf(o) == f.key {
+					changed[i] = without(t, o, f.Field)
+				}
+			}
+			now, _ := resolve(changed)
+			if d := flatten.Diff(state, now); len(d.Opens)+len(d.Closes) > 0 {
+				t.Errorf("seed %d: %s %s is said to be shadowed, but without it: %+v", seed, f.Object, f.Field, newDiffAnswer(d))
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("%d rules were shadowed: too few to mean anything", found)
+	}
+}
+
+// without is a policy less one rule; its types stay.
+func without(t *testing.T, o v3.Object, field string) v3.Object {
+	o = o.Copy()
+	spec := policySpec(o)
+	spec.Types = slices.Clone(spec.EffectiveTypes())
+	for _, rules := range []struct {
+		name string
+		of   *[]v3.Rule
+	}{{"ingress", &spec.Ingress}, {"egress", &spec.Egress}} {
+		for i := range *rules.of {
+			if fmt.Sprintf("spec.%s[%d]", rules.name, i) == field {
+				*rules.of = slices.Delete(*rules.of, i, i+1)
+				return o
+			}
+		}
+	}
+	t.Fatalf("no rule %s", field)
+	return nil
+}
