@@ -30,6 +30,7 @@ type finding struct {
 	Field    string `json:"field"`
 	Message  string `json:"message"`
 	Proposal string `json:"proposal"`
+	Fixes    []fix  `json:"fixes,omitempty"` // the best one first
 
 	key v3.Key
 }
@@ -54,6 +55,7 @@ var lintRules = []lintRule{
 
 func newLint(app *App) *cobra.Command {
 	var output string
+	var fixes bool
 	c := &cobra.Command{
 		Use:   "lint [-f FILE|DIR|-]",
 		Short: "Find policy that can't mean what it says, and propose what to write instead",
@@ -62,6 +64,7 @@ func newLint(app *App) *cobra.Command {
 	}
 	in := addInput(c, app)
 	addOutput(c, &output, "table", "json")
+	c.Flags().BoolVar(&fixes, "fix", false, "print the proposed YAML, and what was found as comments")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		all, files, err := in.located(c.Context())
 		if err != nil {
@@ -69,9 +72,7 @@ func newLint(app *App) *cobra.Command {
 		}
 		found := all.lint()
 		locate(found, files)
-		if output != "json" {
-			printFindings(app.Out, found)
-		} else if err := printJSON(app.Out, found); err != nil {
+		if err := printLint(app.Out, output, fixes, found); err != nil {
 			return err
 		}
 		if slices.ContainsFunc(found, func(f finding) bool { return f.Severity == lintError }) {
@@ -135,6 +136,21 @@ func locate(findings []finding, files []local.Found) {
 	}
 }
 
+func printLint(w io.Writer, output string, fixes bool, found []finding) error {
+	if err := encodeFixes(found); err != nil {
+		return err
+	}
+	switch {
+	case output == "json":
+		return printJSON(w, found)
+	case fixes:
+		return printFixes(w, found)
+	}
+	printFindings(w, found)
+	fmt.Fprintln(w, count(len(found), "finding"))
+	return nil
+}
+
 func printFindings(w io.Writer, findings []finding) {
 	for _, f := range findings {
 		if f.File != "" {
@@ -149,5 +165,4 @@ func printFindings(w io.Writer, findings []finding) {
 			fmt.Fprintf(w, "  %s\n", strings.TrimSuffix(line, "\n"))
 		}
 	}
-	fmt.Fprintln(w, count(len(findings), "finding"))
 }

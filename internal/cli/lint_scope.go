@@ -2,9 +2,12 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	v3 "github.com/felid-net/felid/api/v3"
+	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/dataplane/flatten"
 	"github.com/felid-net/felid/policy/selector"
 )
 
@@ -18,20 +21,84 @@ func poorScopes(c *cluster) []finding {
 		}
 		spec := policySpec(o)
 		for _, own := range ownSides(spec) {
-			narrow, ok := narrowed(spec.Selector, own.entity)
+			narrow, rest, ok := narrowed(spec.Selector, own.entity)
 			if !ok {
 				continue
 			}
-			out = append(out, finding{
+			f := finding{
 				key: v3.KeyOf(o), Field: own.field,
 				Message: fmt.Sprintf("%s only narrows the policy's own selector: endpoints that it does not match carry a rule that never matches, and the end of tier %s is theirs all the same",
 					entityText(own.entity), tierOf(o)),
-				Proposal: fmt.Sprintf("select with the policy what the rule is for, and leave this out of the rule:\nspec:\n  selector: %s\nwhat else the policy selects is released from the end of the tier",
-					narrow),
-			})
+				Proposal: fmt.Sprintf("select with the policy what the rule is for, and leave this out of the rule:\nspec:\n  selector: %s\nwhat else the policy selects is then released from the end of the tier", narrow),
+			}
+			if own.entity.NamespaceSelector == "" && own.entity.ServiceAccounts == nil {
+				c.scopeFixes(&f, o, own.entity.Selector, narrow.String(), rest.String())
+			}
+			out = append(out, f)
 		}
 	}
 	return out
+}
+
+// scopeFixes adds what can be written instead: two policies that keep every verdict, where that is proven, and the narrow one alone, with
+// what it opens.
+func (c *cluster) scopeFixes(f *finding, o v3.Object, text, narrow, rest string) {
+	scoped, remainder := scopedTo(o, text, narrow), remainderOf(o, text, rest)
+	with := slices.Clone(c.objects)
+	with[slices.Index(with, o)] = scoped
+	alone, _ := resolve(with)
+	both, _ := resolve(append(with, remainder))
+	effect := newDiffAnswer(flatten.Diff(c.state, alone))
+	if !newDiffAnswer(flatten.Diff(c.state, both)).differs() {
+		f.Fixes = append(f.Fixes, fix{Title: "keeps every verdict: what the rule is not for has a policy of its own", objects: []v3.Object{scoped, remainder}})
+	}
+	other := fix{Title: "the narrower policy alone", objects: []v3.Object{scoped}, Effect: effect}
+	if len(c.state.Endpoints) == 0 {
+		other.Title, other.Effect = other.Title+"; without endpoints it can't be said what it opens", nil
+	}
+	f.Fixes = append(f.Fixes, other)
+	id := dataplane.PolicyID{Kind: string(o.GetKind()), Namespace: o.GetNamespace(), Name: o.GetName()}
+	var released []string
+	for _, e := range sortedEndpoints(c.state) {
+		if usesPolicy(e, id) && !usesPolicy(alone.Endpoints[e.ID], id) {
+			released = append(released, string(e.ID))
+		}
+	}
+	if len(released) > 0 {
+		f.Message += fmt.Sprintf("; a narrower scope would release %s from it", strings.Join(released, ", "))
+	}
+}
+
+func usesPolicy(e *dataplane.Endpoint, id dataplane.PolicyID) bool {
+	return slices.ContainsFunc(e.Tiers, func(t dataplane.EndpointTier) bool {
+		return slices.Contains(t.Ingress, id) || slices.Contains(t.Egress, id)
+	})
+}
+
+// scopedTo is the policy for the narrower selector, in which the rules need not ask for it.
+func scopedTo(o v3.Object, text, narrow string) v3.Object {
+	o = o.Copy()
+	spec := policySpec(o)
+	spec.Types = slices.Clone(spec.EffectiveTypes())
+	spec.Selector = narrow
+	for _, own := range ownSides(spec) {
+		if own.entity.Selector == text {
+			own.entity.Selector = ""
+		}
+	}
+	return o
+}
+
+// remainderOf is the policy for what it selects besides, without the rules that are not for that.
+func remainderOf(o v3.Object, text, rest string) v3.Object {
+	o = o.Copy()
+	spec := policySpec(o)
+	spec.Types = slices.Clone(spec.EffectiveTypes())
+	spec.Selector = rest
+	spec.Ingress = slices.DeleteFunc(spec.Ingress, func(r v3.Rule) bool { return r.Destination.Selector == text })
+	spec.Egress = slices.DeleteFunc(spec.Egress, func(r v3.Rule) bool { return r.Source.Selector == text })
+	o.SetName(o.GetName() + "-rest")
+	return o
 }
 
 // ownSides are the sides of rules that are always the policy's own endpoints.
@@ -46,24 +113,25 @@ func ownSides(spec *v3.PolicySpec) []ruleSide {
 	return out
 }
 
-// narrowed is the selector of what both the policy and its rule select; false where that is all that the policy selects.
-func narrowed(own string, e *v3.EntityRule) (*selector.Selector, bool) {
+// narrowed are the selectors of what the policy and its rule select both, and of what the policy alone does; false where the rule's is no
+// narrower.
+func narrowed(own string, e *v3.EntityRule) (both, rest *selector.Selector, ok bool) {
 	if e.Selector == "" && e.NamespaceSelector == "" && e.ServiceAccounts == nil {
-		return nil, false
+		return nil, nil, false
 	}
 	policy, err := selector.Parse(own)
 	if err != nil {
-		return nil, false
+		return nil, nil, false
 	}
 	rule, err := selector.Parse(e.Selector)
 	if err != nil {
-		return nil, false
+		return nil, nil, false
 	}
-	both := selector.And(policy, rule)
+	both = selector.And(policy, rule)
 	if e.NamespaceSelector == "" && e.ServiceAccounts == nil && both.String() == policy.String() {
-		return nil, false
+		return nil, nil, false
 	}
-	return both, true
+	return both, selector.And(policy, selector.Not(rule)), true
 }
 
 // entityText are the selectors of one side, as they are written.
