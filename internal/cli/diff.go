@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/dataplane"
 	"github.com/felid-net/felid/dataplane/flatten"
+	"github.com/felid-net/felid/policy"
 )
 
 // live is how people name the datastore in place of a file.
@@ -38,7 +40,7 @@ func newDiff(app *App) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		answer := newDiffAnswer(flatten.Diff(old.state, now.state))
+		answer := newDiffAnswer(flatten.Diff(old, now))
 		if output != "json" {
 			printDiff(app.Out, answer)
 		} else if err := printJSON(app.Out, answer); err != nil {
@@ -53,7 +55,7 @@ func newDiff(app *App) *cobra.Command {
 }
 
 // both reads and resolves the two sides of a comparison.
-func (in *input) both(ctx context.Context, old, now string) (from, to *cluster, err error) {
+func (in *input) both(ctx context.Context, old, now string) (from, to *dataplane.State, err error) {
 	if slices.Contains([]string{old, now}, "-") && (old == now || slices.Contains(in.files, "-")) {
 		return nil, nil, usage(errors.New("standard input can be read once: name - one time"))
 	}
@@ -69,7 +71,35 @@ func (in *input) both(ctx context.Context, old, now string) (from, to *cluster, 
 	if !hasEndpoints(before) {
 		fmt.Fprintln(in.app.Err, "warning: neither OLD nor NEW has an endpoint, a Pod for one: no connection is judged by policy")
 	}
-	return in.clusterOf(before), in.clusterOf(after), nil
+	from, to, reports := resolveBoth(before, after)
+	for _, r := range reports {
+		in.warn(r)
+	}
+	return from, to, nil
+}
+
+// resolveBoth resolves what is different alone a second time.
+func resolveBoth(before, after []v3.Object) (from, to *dataplane.State, reports []*policy.Report) {
+	r := newResolver(before)
+	state, _ := r.Flush()
+	from, reports = state.Copy(), append(reports, r.Report())
+
+	gone := make(map[v3.Key]v3.Object, len(before))
+	for _, o := range before {
+		gone[v3.KeyOf(o)] = o
+	}
+	for _, o := range after {
+		key := v3.KeyOf(o)
+		if old, ok := gone[key]; !ok || old != o && !reflect.DeepEqual(old, o) {
+			r.Update(key, o)
+		}
+		delete(gone, key)
+	}
+	for key := range gone {
+		r.Update(key, nil)
+	}
+	to, _ = r.Flush()
+	return from, to, append(reports, r.Report())
 }
 
 func (in *input) sideObjects(ctx context.Context, name string) ([]v3.Object, error) {

@@ -23,8 +23,7 @@ func BenchmarkDiff(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		old, _ := resolve(objects)
-		now, _ := resolve(changed)
+		old, now, _ := resolveBoth(objects, changed)
 		newDiffAnswer(flatten.Diff(old, now))
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/felid-net/felid/dataplane"
 	"github.com/felid-net/felid/dataplane/dptest"
 	"github.com/felid-net/felid/dataplane/flatten"
+	"github.com/felid-net/felid/policy"
 )
 
 // folder makes a directory of copies of files.
@@ -171,4 +172,17 @@ func (n *endNamer) readBack(e *ends) flatten.Addrs {
 		}
 	}
 	return out
+}
+
+// TestResolveBoth moves from one random world to another, and gets there.
+func TestResolveBoth(t *testing.T) {
+	for seed := range uint64(40) {
+		before, after := dptest.Random(seed).Objects, dptest.Random(seed+1000).Objects
+		from, to, _ := resolveBoth(before, after)
+		wantFrom, _ := policy.Resolve(before, policy.Options{Host: offlineHost("")})
+		wantTo, _ := policy.Resolve(after, policy.Options{Host: offlineHost("")})
+		if !dataplane.Diff(wantFrom, from).Empty() || !dataplane.Diff(wantTo, to).Empty() {
+			t.Fatalf("seed %d: resolved together, the two are not what they are alone", seed)
+		}
+	}
 }

@@ -187,12 +187,17 @@ func offlineHost(node string) dataplane.Host {
 
 // resolve is the State that holds every node's endpoints.
 func resolve(objects []v3.Object) (*dataplane.State, *policy.Report) {
+	r := newResolver(objects)
+	state, _ := r.Flush()
+	return state, r.Report()
+}
+
+func newResolver(objects []v3.Object) *policy.Resolver {
 	r := policy.NewResolver(policy.Options{Host: offlineHost("")})
 	for _, o := range objects {
 		r.Update(v3.KeyOf(o), o)
 	}
-	state, _ := r.Flush()
-	return state, r.Report()
+	return r
 }
 
 // cluster is all resources, and what comes of them on all nodes together.
