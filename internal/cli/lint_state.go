@@ -18,33 +18,43 @@ func keyOfPolicy(id dataplane.PolicyID) v3.Key {
 // tierOrder finds traffic that endpoints need whatever they are for, allowed in a tier that it does not get to: an earlier one
 // denies at its end what no rule of it decides.
 func tierOrder(c *cluster) []finding {
-	type place struct {
-		policy dataplane.PolicyID
-		rule   int
-	}
 	var out []finding
-	seen := map[place]bool{}
+	seen := map[string]bool{}
 	for _, e := range sortedEndpoints(c.state) {
 		var before []string
 		for _, t := range e.Tiers {
-			for _, id := range t.Egress {
-				for _, r := range c.state.Policies[id].Egress {
-					what := general(&r)
-					if what == "" || len(before) == 0 || seen[place{id, r.Index}] {
-						continue
+			if len(before) > 0 {
+				for _, f := range c.late(e, &t, before) {
+					if at := f.key.String() + " " + f.Field; !seen[at] {
+						seen[at] = true
+						out = append(out, f)
 					}
-					seen[place{id, r.Index}] = true
-					tiers := strings.Join(before, ", ")
-					out = append(out, finding{
-						key: keyOfPolicy(id), Field: fmt.Sprintf("spec.egress[%d]", r.Index),
-						Message:  fmt.Sprintf("%s is allowed in tier %s, but %s has to cross %s first, which denies at its end what it does not decide", what, t.Name, e.ID, tiers),
-						Proposal: fmt.Sprintf("allow it in a tier before %s, or let each of these tiers pass it on", before[0]),
-					})
 				}
 			}
 			if len(t.Egress) > 0 && t.Default == dataplane.Deny && !c.passes(t.Egress) {
 				before = append(before, "tier "+t.Name)
 			}
+		}
+	}
+	return out
+}
+
+// late are the rules of a tier that allow general traffic after the tiers before it.
+func (c *cluster) late(e *dataplane.Endpoint, t *dataplane.EndpointTier, before []string) []finding {
+	var out []finding
+	for _, id := range t.Egress {
+		rules := c.state.Policies[id].Egress
+		for i := range rules {
+			what := general(&rules[i])
+			if what == "" {
+				continue
+			}
+			out = append(out, finding{
+				key: keyOfPolicy(id), Field: fmt.Sprintf("spec.egress[%d]", rules[i].Index),
+				Message: fmt.Sprintf("%s is allowed in tier %s, but %s has to cross %s first, which denies at its end what it does not decide",
+					what, t.Name, e.ID, strings.Join(before, ", ")),
+				Proposal: fmt.Sprintf("allow it before %s, or let each of these tiers pass it on", before[0]),
+			})
 		}
 	}
 	return out
