@@ -18,7 +18,10 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		end, lines := 0, bytes.Count(data, []byte("\n"))+1
+		end, lines := 0, 1
+		for _, lineBreak := range []string{"\n", "\r", "\u0085", "\u2028", "\u2029"} { // YAML 1.1, 4.2
+			lines += bytes.Count(data, []byte(lineBreak))
+		}
 		for _, doc := range split(data) {
 			if doc.start < end || doc.end <= doc.start || doc.end > len(data) || doc.line < 1 || doc.line > lines {
 				t.Fatalf("document %+v after byte %d of %d, %d lines", doc, end, len(data), lines)
