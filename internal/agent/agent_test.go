@@ -337,3 +337,36 @@ func TestUnreadableObjectIsSaidAndNotLost(t *testing.T) {
 		n.stop()
 	})
 }
+
+func TestPolicyThatCountsAsAbsentIsSaidThoughNothingIsApplied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := startNode(t, allowAll("kns.ns"), pod("a", "c1", "10.0.0.1", nil))
+		synctest.Wait()
+		before, _ := n.kernel.counts()
+		p := &v3.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "broken"}}
+		p.Spec.Selector = "app = 'a'"
+		if _, err := n.store.Create(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if err := n.status.Load().Enforcing(); err == nil || !strings.Contains(err.Error(), "NetworkPolicy ns/broken") {
+			t.Errorf("readiness does not name the policy: %v", err)
+		}
+		absent := make(chan prometheus.Metric, 10)
+		n.o.Metrics.absent.Collect(absent)
+		if len(absent) != 1 {
+			t.Errorf("%d absent objects in the metrics, want 1", len(absent))
+		}
+		if after, _ := n.kernel.counts(); after != before {
+			t.Errorf("%d applies for it", after-before)
+		}
+		if err := n.store.Delete(t.Context(), v3.KeyOf(p), ""); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if err := n.status.Load().Enforcing(); err != nil {
+			t.Errorf("after it went: %v", err)
+		}
+		n.stop()
+	})
+}

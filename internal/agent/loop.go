@@ -132,7 +132,8 @@ func (l *loop) flush(ctx context.Context) {
 	state, changes := l.resolver.Flush()
 	l.router.Flush(state, changes)
 	if changes.Empty() && !l.wanted && !l.compare && l.applies > 0 && len(l.waiters) == 0 {
-		l.dirty = false // it did not concern this node
+		l.dirty = false // nothing to enforce here: but it may be something to report
+		l.publish(state, nil)
 		return
 	}
 	if l.compare {

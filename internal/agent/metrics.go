@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/policy"
 )
 
 // Metrics are all of the agent's metrics.
@@ -14,6 +15,7 @@ type Metrics struct {
 	applyErrors, repairs, writes                           prometheus.Counter
 	chains, rules, sets, members                           prometheus.Gauge
 	endpoints, policies, uncovered, failed, faults, inSync prometheus.Gauge
+	absent                                                 *prometheus.GaugeVec
 	last                                                   dataplane.Stats
 }
 
@@ -35,7 +37,12 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		r.MustRegister(g)
 		return g
 	}
+	absent := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "felid_absent_object", Help: "1 for each object that can't be read and so counts as absent.",
+	}, []string{"kind", "namespace", "name"})
+	r.MustRegister(absent)
 	return &Metrics{
+		absent:      absent,
 		latency:     histogram("event_to_kernel_seconds", "From the oldest datastore event or CNI call of a batch to the end of its Apply."),
 		resolve:     histogram("resolve_seconds", "Time to resolve a batch."),
 		apply:       histogram("apply_seconds", "Time to apply a batch to the host."),
@@ -65,6 +72,20 @@ func (m *Metrics) applied(start, resolved, since time.Time, dirty bool) {
 	}
 }
 
+// reported notes what of a Status does not need an Apply to change.
+func (m *Metrics) reported(s *Status) {
+	m.endpoints.Set(float64(s.Endpoints))
+	m.policies.Set(float64(s.Policies))
+	m.faults.Set(float64(len(s.Faults)))
+	m.inSync.Set(map[bool]float64{true: 1}[s.InSync])
+	m.absent.Reset()
+	for _, c := range s.Conditions {
+		if c.Type == policy.ConditionInvalid {
+			m.absent.WithLabelValues(string(c.Object.Kind), c.Object.Namespace, c.Object.Name).Set(1)
+		}
+	}
+}
+
 // observe notes what holds after an Apply.
 func (m *Metrics) observe(s *Status, r *dataplane.Result) {
 	m.chains.Set(float64(r.Stats.Chains))
@@ -74,10 +95,6 @@ func (m *Metrics) observe(s *Status, r *dataplane.Result) {
 	m.repairs.Add(float64(max(0, r.Stats.Repairs-m.last.Repairs)))
 	m.writes.Add(float64(max(0, r.Stats.Writes-m.last.Writes)))
 	m.last = r.Stats
-	m.endpoints.Set(float64(s.Endpoints))
-	m.policies.Set(float64(s.Policies))
 	m.uncovered.Set(float64(len(r.Endpoints)))
 	m.failed.Set(float64(len(s.Failed)))
-	m.faults.Set(float64(len(s.Faults)))
-	m.inSync.Set(map[bool]float64{true: 1}[s.InSync])
 }

@@ -50,6 +50,7 @@ func (l *loop) publish(state *dataplane.State, result *dataplane.Result) {
 		}
 		l.o.Metrics.observe(&s, result)
 	}
+	l.o.Metrics.reported(&s)
 	l.status.Store(&s)
 }
 
