@@ -37,12 +37,22 @@ func (e *Endpoint) copy() *Endpoint {
 	c := *e
 	c.Addresses, c.AllowedSources = slices.Clone(e.Addresses), slices.Clone(e.AllowedSources)
 	c.Ports, c.Profiles = slices.Clone(e.Ports), slices.Clone(e.Profiles)
-	c.Tiers = slices.Clone(e.Tiers)
-	for i := range c.Tiers {
-		t := &c.Tiers[i]
-		t.Ingress, t.Egress = slices.Clone(t.Ingress), slices.Clone(t.Egress)
+	c.Tiers, c.Probes = copyTiers(e.Tiers), slices.Clone(e.Probes)
+	if e.Host != nil {
+		c.Host = &HostEndpoint{
+			Untracked: copyTiers(e.Host.Untracked), PreDNAT: copyTiers(e.Host.PreDNAT), Forward: copyTiers(e.Host.Forward), Fault: e.Host.Fault,
+		}
 	}
 	return &c
+}
+
+func copyTiers(tiers []EndpointTier) []EndpointTier {
+	c := slices.Clone(tiers)
+	for i := range c {
+		t := &c[i]
+		t.Ingress, t.Egress = slices.Clone(t.Ingress), slices.Clone(t.Egress)
+	}
+	return c
 }
 
 func copyRules(rules []Rule) []Rule {
@@ -95,7 +105,7 @@ func Diff(from, to *State) *Changes {
 		}
 	}
 	c.NAT = !samePrefixes(from.NAT.Masquerade, to.NAT.Masquerade) || !samePrefixes(from.NAT.Exclude, to.NAT.Exclude)
-	c.Host = from.Host != to.Host
+	c.Host = !from.Host.Equal(&to.Host)
 	return c
 }
 

@@ -242,7 +242,11 @@ func dangling(s *State) error {
 // uses are the policies of all tiers and directions, and the profiles.
 func (e *Endpoint) uses() map[PolicyID]struct{} {
 	ids := map[PolicyID]struct{}{}
-	for _, t := range e.Tiers {
+	tiers := e.Tiers
+	if h := e.Host; h != nil {
+		tiers = slices.Concat(tiers, h.Untracked, h.PreDNAT, h.Forward)
+	}
+	for _, t := range tiers {
 		for _, id := range slices.Concat(t.Ingress, t.Egress) {
 			ids[id] = struct{}{}
 		}

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"net/netip"
+	"slices"
 )
 
 // State is everything that one host has to enforce and route. It is valid until Apply returns.
@@ -63,6 +64,26 @@ type Endpoint struct {
 	Tiers []EndpointTier
 	// Profiles, in order, decide after the last tier; where none matches, the packet is dropped.
 	Profiles []PolicyID
+	// Probes are the ports that the kubelet's probes of the pod name; sorted. See HostToWorkloadProbePorts.
+	Probes []NamedPort
+	// Host is what more there is to an interface of the host itself; nil for a workload.
+	Host *HostEndpoint
+}
+
+// HostEndpoint is the further policy of an endpoint that is an interface of the host. The endpoint's Interface is then its name, "*" for
+// all that are neither workloads' nor loopback and have no endpoint of their own, or "" where it is the one that has one of Addresses. Its
+// Tiers and Profiles are for packets that the host itself sends and gets; what it forwards is for Forward alone. An interface with
+// no endpoint is not policed.
+//
+// A packet that comes in crosses Untracked, PreDNAT (both see the destination as it was sent), then Tiers or Forward (which see where it really goes);
+// one that goes out crosses Tiers or Forward, then Untracked. An Allow of Untracked or PreDNAT is the last word of this endpoint on the packet in this
+// direction. At the end of the last tier of Untracked, PreDNAT and Forward, where nothing decided, the packet goes on.
+type HostEndpoint struct {
+	Untracked []EndpointTier // policies with doNotTrack; Default is Pass
+	PreDNAT   []EndpointTier // policies with preDNAT: ingress only; Default is Pass
+	Forward   []EndpointTier // policies with applyOnForward, which are in Tiers too
+	// Fault says why the resource can't be read; "" where it can. With a fault all is denied in each direction, but for failsafe ports.
+	Fault string
 }
 
 // EndpointTier is a tier as one endpoint sees it.
@@ -173,6 +194,24 @@ type Host struct {
 	WorkloadToHost Action
 	IPv6           bool // whether IPv6 is routed and policed; if not, pods' IPv6 is dropped
 	MTU            int  // 0: leave
+	// FailsafeInbound and FailsafeOutbound are what no policy on a host endpoint closes, so that nobody locks a host out: connections to these
+	// ports of the host, and from the host to these ports elsewhere. The slices are never changed.
+	FailsafeInbound, FailsafeOutbound []Failsafe
+}
+
+// Failsafe is a port that stays open on host endpoints.
+type Failsafe struct {
+	Protocol uint8 // IANA number
+	Port     uint16
+	Net      netip.Prefix // of the other side; the zero Prefix: anybody, of both families
+}
+
+// Equal tells whether two hosts are treated alike.
+func (h *Host) Equal(o *Host) bool {
+	a, b := *h, *o
+	return slices.Equal(a.FailsafeInbound, b.FailsafeInbound) && slices.Equal(a.FailsafeOutbound, b.FailsafeOutbound) &&
+		a.Node == b.Node && a.Owner == b.Owner && a.InterfacePrefix == b.InterfacePrefix && a.HostToWorkload == b.HostToWorkload &&
+		a.WorkloadToHost == b.WorkloadToHost && a.IPv6 == b.IPv6 && a.MTU == b.MTU
 }
 
 // HostToWorkload is how traffic from a node to its own pods is treated.
@@ -182,4 +221,5 @@ type HostToWorkload uint8
 const (
 	HostToWorkloadAll    HostToWorkload = iota // allowed
 	HostToWorkloadPolicy                       // left to policy
+	HostToWorkloadProbePorts                   // allowed to the ports that the pod's probes name; else left to policy
 )

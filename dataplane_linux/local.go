@@ -44,7 +44,7 @@ func newLocal() *local {
 // update takes in what moved; nil changes are everything. It returns the addresses that an endpoint has given up: their tracked
 // connections must be deleted before another gets them.
 func (l *local) update(s *dataplane.State, changes *dataplane.Changes, net routeSink) map[netip.Addr]dataplane.EndpointID {
-	if l.host == nil || changes == nil || *l.host != s.Host {
+	if l.host == nil || changes == nil || !l.host.Equal(&s.Host) {
 		changes = l.everything(s)
 	}
 	host := s.Host

@@ -86,7 +86,7 @@ func (c *record) families() []Family {
 
 // update takes in what moved; nil changes are everything. The renderer is for the host of this state.
 func (c *record) update(s *dataplane.State, changes *dataplane.Changes, r *renderer) {
-	if c.r == nil || changes == nil || *c.r.host != *r.host {
+	if c.r == nil || changes == nil || !c.r.host.Equal(r.host) {
 		changes = c.everything(s, r)
 	}
 	c.r = r

@@ -15,6 +15,8 @@ type Flow struct {
 	Protocol           uint8 // IANA number
 	SrcPort, DstPort   uint16
 	ICMPType, ICMPCode int16
+	// SentTo is the destination before destination NAT, which policies with preDNAT and doNotTrack see; the zero AddrPort: there is no NAT.
+	SentTo netip.AddrPort
 }
 
 // Verdict is what one endpoint's side says about a flow. Action is Allow or Deny.
