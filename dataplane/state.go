@@ -219,7 +219,7 @@ type HostToWorkload uint8
 
 // The treatments.
 const (
-	HostToWorkloadAll    HostToWorkload = iota // allowed
-	HostToWorkloadPolicy                       // left to policy
-	HostToWorkloadProbePorts                   // allowed to the ports that the pod's probes name; else left to policy
+	HostToWorkloadAll        HostToWorkload = iota // allowed
+	HostToWorkloadPolicy                           // left to policy
+	HostToWorkloadProbePorts                       // allowed to the ports that the pod's probes name; else left to policy
 )
