@@ -323,3 +323,13 @@ func setOrDelete[K comparable, T any](m map[K][]T, key K, list []T) {
 	}
 	m[key] = list
 }
+
+// emptied is m without its entries. One that was large is given up: to look through it for a single entry would take as long as
+// when it was full.
+func emptied[K comparable, V any](m map[K]V) map[K]V {
+	if len(m) > 64 {
+		return map[K]V{}
+	}
+	clear(m)
+	return m
+}

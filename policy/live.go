@@ -25,24 +25,10 @@ type program struct {
 	id dataplane.PolicyID
 	// users are the elected endpoints that the policy selects, or that name the profile.
 	users int
-	// compile is nil where there is nothing to compile: the object is gone, or a profile has no rules.
-	compile func() *compiled
-	// stale: compile has changed since it was last called.
+	// stale: the object has changed since it was compiled.
 	stale bool
-	// installed is what the State holds; nil where it holds nothing.
+	// installed is what the State holds; nil where it holds nothing, as of a profile without rules.
 	installed *compiled
-}
-
-// wanted is what the State should hold.
-func (p *program) wanted() *compiled {
-	if p.users == 0 || p.compile == nil {
-		return nil
-	}
-	if p.installed == nil || p.stale {
-		p.stale = false
-		return p.compile()
-	}
-	return p.installed
 }
 
 // liveSet is an IP set in the State.

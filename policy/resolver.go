@@ -107,7 +107,7 @@ func (r *Resolver) Flush() (*dataplane.State, *dataplane.Changes) {
 	for id := range r.dirtyEndpoints {
 		r.flushEndpoint(id)
 	}
-	clear(r.dirtyEndpoints)
+	r.dirtyEndpoints = emptied(r.dirtyEndpoints)
 	for set := range r.dirtySets {
 		if set.fresh {
 			r.changes.IPSets[set.id] = nil
@@ -116,7 +116,7 @@ func (r *Resolver) Flush() (*dataplane.State, *dataplane.Changes) {
 		}
 		set.fresh = false
 	}
-	clear(r.dirtySets)
+	r.dirtySets = emptied(r.dirtySets)
 	changes := r.changes
 	r.changes = dataplane.NewChanges()
 	return r.state, changes
@@ -197,13 +197,13 @@ func (r *Resolver) updatePolicy(key v3.Key, p *policy) {
 	}
 	if p == nil {
 		if old != nil {
-			r.setSource(policyID(key), nil)
+			r.touchProgram(policyID(key))
 		}
 		return
 	}
 	live := &livePolicy{policy: p}
 	r.policies[key] = live
-	r.setSource(p.id(), func() *compiled { return compilePolicy(p) })
+	r.touchProgram(p.id())
 	if p.hostOnly {
 		return
 	}

@@ -220,11 +220,7 @@ func (r *Resolver) updateProfile(name string, o *v3.Profile) {
 	r.everyone.addProfile(p)
 	r.locals.addProfile(p)
 
-	if p.decides() {
-		r.setSource(p.id(), func() *compiled { return compileProfile(p) })
-	} else {
-		r.setSource(p.id(), nil)
-	}
+	r.touchProgram(p.id())
 	for child := range p.children {
 		r.rematch(child)
 		if child.elected {

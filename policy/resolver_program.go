@@ -3,10 +3,11 @@ package policy
 import (
 	"reflect"
 
+	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/dataplane"
 )
 
-// program is that of a policy or profile; one without an object or users is made.
+// program is that of a policy or profile; one without users is made.
 func (r *Resolver) program(id dataplane.PolicyID) *program {
 	prog := r.programs[id]
 	if prog == nil {
@@ -33,11 +34,33 @@ func (r *Resolver) disuse(id dataplane.PolicyID) {
 	}
 }
 
-// setSource replaces what a program is compiled from; nil where there is nothing.
-func (r *Resolver) setSource(id dataplane.PolicyID, compile func() *compiled) {
-	prog := r.program(id)
-	prog.compile, prog.stale = compile, true
-	r.dirtyPrograms[prog] = struct{}{}
+// touchProgram notes that the object has changed, come or gone from which a program is compiled. Where nothing uses it, it is nobody's concern.
+func (r *Resolver) touchProgram(id dataplane.PolicyID) {
+	if prog := r.programs[id]; prog != nil {
+		prog.stale = true
+		r.dirtyPrograms[prog] = struct{}{}
+	}
+}
+
+// wanted is what the State should hold of a program; nil for nothing.
+func (r *Resolver) wanted(prog *program) *compiled {
+	switch {
+	case prog.users == 0:
+		return nil
+	case prog.installed != nil && !prog.stale:
+		return prog.installed
+	}
+	prog.stale = false
+	if prog.id.Kind == string(v3.KindProfile) {
+		if p := r.profiles[prog.id.Name]; p != nil && p.decides() {
+			return compileProfile(p)
+		}
+		return nil
+	}
+	if p := r.policies[keyOf(prog.id)]; p != nil {
+		return compilePolicy(p.policy)
+	}
+	return nil
 }
 
 // install compiles the programs that have users now, and takes out those that have none. Sets are filled before any is dropped, so
@@ -45,7 +68,7 @@ func (r *Resolver) setSource(id dataplane.PolicyID, compile func() *compiled) {
 func (r *Resolver) install() {
 	var former []*compiled
 	for prog := range r.dirtyPrograms {
-		old, next := prog.installed, prog.wanted()
+		old, next := prog.installed, r.wanted(prog)
 		if old != next {
 			r.report = nil
 			prog.installed = next
@@ -57,11 +80,11 @@ func (r *Resolver) install() {
 		if old != next && old != nil {
 			former = append(former, old)
 		}
-		if next == nil && prog.users == 0 && prog.compile == nil {
+		if prog.users == 0 {
 			delete(r.programs, prog.id)
 		}
 	}
-	clear(r.dirtyPrograms)
+	r.dirtyPrograms = emptied(r.dirtyPrograms)
 	for _, old := range former {
 		r.releaseSets(old)
 	}
