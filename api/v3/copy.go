@@ -10,8 +10,22 @@ func (o *NetworkPolicy) GetKind() Kind {
 	return KindNetworkPolicy
 }
 
-// GetKind is KindGlobalNetworkPolicy.
-func (o *GlobalNetworkPolicy) GetKind() Kind { return KindGlobalNetworkPolicy }
+// GetKind tells a GlobalNetworkPolicy of this API from the view of a ClusterNetworkPolicy.
+func (o *GlobalNetworkPolicy) GetKind() Kind {
+	if o.Kind == string(KindClusterNetworkPolicy) {
+		return KindClusterNetworkPolicy
+	}
+	return KindGlobalNetworkPolicy
+}
+
+// GetKind is KindStagedNetworkPolicy.
+func (o *StagedNetworkPolicy) GetKind() Kind { return KindStagedNetworkPolicy }
+
+// GetKind is KindStagedGlobalNetworkPolicy.
+func (o *StagedGlobalNetworkPolicy) GetKind() Kind { return KindStagedGlobalNetworkPolicy }
+
+// GetKind is KindStagedKubernetesNetworkPolicy.
+func (o *StagedKubernetesNetworkPolicy) GetKind() Kind { return KindStagedKubernetesNetworkPolicy }
 
 // GetKind is KindTier.
 func (o *Tier) GetKind() Kind { return KindTier }
@@ -62,6 +76,15 @@ func (o *NetworkPolicy) Copy() Object { return o.DeepCopy() }
 func (o *GlobalNetworkPolicy) Copy() Object { return o.DeepCopy() }
 
 // Copy is a deep copy.
+func (o *StagedNetworkPolicy) Copy() Object { return o.DeepCopy() }
+
+// Copy is a deep copy.
+func (o *StagedGlobalNetworkPolicy) Copy() Object { return o.DeepCopy() }
+
+// Copy is a deep copy.
+func (o *StagedKubernetesNetworkPolicy) Copy() Object { return o.DeepCopy() }
+
+// Copy is a deep copy.
 func (o *Tier) Copy() Object { return o.DeepCopy() }
 
 // Copy is a deep copy.
@@ -106,6 +129,12 @@ func (o *ServiceEndpoints) Copy() Object { return o.DeepCopy() }
 func (o *NetworkPolicy) typeMeta() *metav1.TypeMeta { return &o.TypeMeta }
 
 func (o *GlobalNetworkPolicy) typeMeta() *metav1.TypeMeta { return &o.TypeMeta }
+
+func (o *StagedNetworkPolicy) typeMeta() *metav1.TypeMeta { return &o.TypeMeta }
+
+func (o *StagedGlobalNetworkPolicy) typeMeta() *metav1.TypeMeta { return &o.TypeMeta }
+
+func (o *StagedKubernetesNetworkPolicy) typeMeta() *metav1.TypeMeta { return &o.TypeMeta }
 
 func (o *Tier) typeMeta() *metav1.TypeMeta { return &o.TypeMeta }
 

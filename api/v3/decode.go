@@ -91,6 +91,9 @@ func decodeSlowly(kind Kind, data []byte, faults []error, strict bool) (Object, 
 	}
 	wrongType := checkType(kind, o)
 	errs := named(append(r.errs, wrongType...), KeyOf(o))
+	if kind == KindStagedKubernetesNetworkPolicy && len(r.ruleFaults) > 0 {
+		r.hopeless = true // its rules have no place to say that they lack something
+	}
 	if strict || r.hopeless || wrongType != nil {
 		return nil, errs
 	}

@@ -22,6 +22,14 @@ func SetDefaults(o Object) {
 		o.Spec.setDefaults()
 	case *GlobalNetworkPolicy:
 		o.Spec.setDefaults()
+	case *StagedNetworkPolicy:
+		setDefault(&o.Spec.StagedAction, StagedActionSet)
+		o.Spec.stagedDefaults(o.Spec.StagedAction)
+	case *StagedGlobalNetworkPolicy:
+		setDefault(&o.Spec.StagedAction, StagedActionSet)
+		o.Spec.stagedDefaults(o.Spec.StagedAction)
+	case *StagedKubernetesNetworkPolicy:
+		setDefault(&o.Spec.StagedAction, StagedActionSet)
 	case *Tier:
 		o.setDefaults()
 	case *IPPool:
@@ -43,6 +51,14 @@ func setDefault[T comparable](field *T, value T) {
 func (s *PolicySpec) setDefaults() {
 	setDefault(&s.Tier, DefaultTier)
 	s.Types = s.EffectiveTypes()
+}
+
+// stagedDefaults leaves types alone in a deletion, which says nothing but what it deletes.
+func (s *PolicySpec) stagedDefaults(action StagedAction) {
+	setDefault(&s.Tier, DefaultTier)
+	if action != StagedActionDelete {
+		s.Types = s.EffectiveTypes()
+	}
 }
 
 func (t *Tier) setDefaults() {

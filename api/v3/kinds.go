@@ -17,6 +17,9 @@ type KindInfo struct {
 var kindTable = []KindInfo{
 	{KindNetworkPolicy, "networkpolicies", []string{"np", "cnp"}, true, false, true, func() Object { return &NetworkPolicy{} }},
 	{KindGlobalNetworkPolicy, "globalnetworkpolicies", []string{"gnp"}, false, false, true, func() Object { return &GlobalNetworkPolicy{} }},
+	{KindStagedNetworkPolicy, "stagednetworkpolicies", []string{"snp"}, true, false, true, func() Object { return &StagedNetworkPolicy{} }},
+	{KindStagedGlobalNetworkPolicy, "stagedglobalnetworkpolicies", []string{"sgnp"}, false, false, true, func() Object { return &StagedGlobalNetworkPolicy{} }},
+	{KindStagedKubernetesNetworkPolicy, "stagedkubernetesnetworkpolicies", []string{"sknp"}, true, false, true, func() Object { return &StagedKubernetesNetworkPolicy{} }},
 	{KindTier, "tiers", nil, false, false, true, func() Object { return &Tier{} }},
 	{KindNetworkSet, "networksets", []string{"netset", "netsets"}, true, false, true, func() Object { return &NetworkSet{} }},
 	{KindGlobalNetworkSet, "globalnetworksets", []string{"gns"}, false, false, true, func() Object { return &GlobalNetworkSet{} }},
@@ -35,11 +38,13 @@ var kindTable = []KindInfo{
 		o.Kind = string(KindKubernetesNetworkPolicy)
 		return o
 	}},
+	{KindClusterNetworkPolicy, "clusternetworkpolicies", nil, false, true, true, func() Object {
+		o := &GlobalNetworkPolicy{}
+		o.Kind = string(KindClusterNetworkPolicy)
+		return o
+	}},
 	{KindServiceEndpoints, "serviceendpoints", nil, true, true, true, func() Object { return &ServiceEndpoints{} }},
 
-	{Kind: "StagedNetworkPolicy", Plural: "stagednetworkpolicies", Short: []string{"snp"}, Namespaced: true},
-	{Kind: "StagedGlobalNetworkPolicy", Plural: "stagedglobalnetworkpolicies", Short: []string{"sgnp"}},
-	{Kind: "StagedKubernetesNetworkPolicy", Plural: "stagedkubernetesnetworkpolicies", Short: []string{"sknp"}, Namespaced: true},
 	{Kind: "BGPConfiguration", Plural: "bgpconfigurations", Short: []string{"bgpconfig", "bgpconfigs"}},
 	{Kind: "BGPPeer", Plural: "bgppeers", Short: []string{"bgpp"}},
 	{Kind: "BGPFilter", Plural: "bgpfilters"},

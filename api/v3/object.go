@@ -19,22 +19,30 @@ const (
 	KindNetworkPolicy       Kind = "NetworkPolicy"
 	KindGlobalNetworkPolicy Kind = "GlobalNetworkPolicy"
 	KindTier                Kind = "Tier"
-	KindNetworkSet          Kind = "NetworkSet"
-	KindGlobalNetworkSet    Kind = "GlobalNetworkSet"
-	KindHostEndpoint        Kind = "HostEndpoint"
-	KindProfile             Kind = "Profile"
-	KindIPPool              Kind = "IPPool"
-	KindIPReservation       Kind = "IPReservation"
-	KindIPAMBlock           Kind = "IPAMBlock"
-	KindBlockAffinity       Kind = "BlockAffinity"
-	KindIPAMHandle          Kind = "IPAMHandle"
-	KindIPAMConfiguration   Kind = "IPAMConfiguration"
-	KindNode                Kind = "Node"
-	KindWorkloadEndpoint    Kind = "WorkloadEndpoint"
+
+	KindStagedNetworkPolicy           Kind = "StagedNetworkPolicy"
+	KindStagedGlobalNetworkPolicy     Kind = "StagedGlobalNetworkPolicy"
+	KindStagedKubernetesNetworkPolicy Kind = "StagedKubernetesNetworkPolicy"
+
+	KindNetworkSet        Kind = "NetworkSet"
+	KindGlobalNetworkSet  Kind = "GlobalNetworkSet"
+	KindHostEndpoint      Kind = "HostEndpoint"
+	KindProfile           Kind = "Profile"
+	KindIPPool            Kind = "IPPool"
+	KindIPReservation     Kind = "IPReservation"
+	KindIPAMBlock         Kind = "IPAMBlock"
+	KindBlockAffinity     Kind = "BlockAffinity"
+	KindIPAMHandle        Kind = "IPAMHandle"
+	KindIPAMConfiguration Kind = "IPAMConfiguration"
+	KindNode              Kind = "Node"
+	KindWorkloadEndpoint  Kind = "WorkloadEndpoint"
 
 	// KindKubernetesNetworkPolicy is the view of a networking.k8s.io NetworkPolicy: a NetworkPolicy of this package whose key has
 	// this kind, so that the two kinds of policy never share a name. It is never stored.
 	KindKubernetesNetworkPolicy Kind = "KubernetesNetworkPolicy"
+	// KindClusterNetworkPolicy is the view of a policy.networking.k8s.io ClusterNetworkPolicy: a GlobalNetworkPolicy of this package whose
+	// key has this kind. It is never stored.
+	KindClusterNetworkPolicy Kind = "ClusterNetworkPolicy"
 	// KindServiceEndpoints is the view of a Service or of one of its EndpointSlices. It is never stored.
 	KindServiceEndpoints Kind = "ServiceEndpoints"
 )
@@ -45,7 +53,7 @@ const (
 // +kubebuilder:object:generate=false
 type Object interface {
 	metav1.Object
-	// GetKind is the kind of the struct, but for a KubernetesNetworkPolicy view, which says so in its TypeMeta.
+	// GetKind is the kind of the struct, but for views of Kubernetes' own policies, which say so in their TypeMeta.
 	GetKind() Kind
 	// Copy is a deep copy that shares nothing with the receiver.
 	Copy() Object

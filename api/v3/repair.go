@@ -215,6 +215,10 @@ func rulesOf(o Object) (ingress, egress []Rule) {
 		return o.Spec.Ingress, o.Spec.Egress
 	case *GlobalNetworkPolicy:
 		return o.Spec.Ingress, o.Spec.Egress
+	case *StagedNetworkPolicy:
+		return o.Spec.Ingress, o.Spec.Egress
+	case *StagedGlobalNetworkPolicy:
+		return o.Spec.Ingress, o.Spec.Egress
 	case *Profile:
 		return o.Spec.Ingress, o.Spec.Egress
 	}

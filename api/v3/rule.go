@@ -44,6 +44,14 @@ type Rule struct {
 	// fill it. Action is what was written, "" where that can't be read either.
 	// +kubebuilder:skipversion
 	Invalid string `json:"-"`
+	// Unsupported says what of the rule can't be matched, and was left out of it ("" if nothing), where leaving it out makes the rule match more:
+	// an Allow then allows nothing, and a Deny or Pass denies all that it might cover. Only views have it.
+	// +kubebuilder:skipversion
+	Unsupported string `json:"-"`
+	// Written is the number, from 1, of the rule that this one is part of, where one that was written became several; 0: it is the
+	// rule in its place. Only views have it.
+	// +kubebuilder:skipversion
+	Written int `json:"-"`
 }
 
 // ICMPFields match the type and code of ICMP or ICMPv6; a code needs a type.
@@ -97,6 +105,10 @@ type EntityRule struct {
 	// ServiceAccounts narrows Selector by the service account.
 	// +optional
 	ServiceAccounts *ServiceAccountMatch `json:"serviceAccounts,omitempty"`
+
+	// NodeSelector: the address is one of a matching node's, by the labels of the node ("" asks nothing). Only views have it.
+	// +kubebuilder:skipversion
+	NodeSelector string `json:"-"`
 }
 
 // ServiceMatch names a service; Namespace defaults to the policy's own.

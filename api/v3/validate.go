@@ -29,6 +29,17 @@ func Validate(o Object, options ...Option) []FieldError {
 	case *GlobalNetworkPolicy:
 		v.policy(&o.Spec.PolicySpec)
 		v.globalPolicy(&o.Spec)
+	case *StagedNetworkPolicy:
+		if v.staged(o.Spec.StagedAction, &o.Spec.PolicySpec) {
+			v.policy(&o.Spec.PolicySpec)
+		}
+	case *StagedGlobalNetworkPolicy:
+		if v.stagedGlobal(&o.Spec) {
+			v.policy(&o.Spec.PolicySpec)
+			v.globalPolicy(&o.Spec.GlobalNetworkPolicySpec)
+		}
+	case *StagedKubernetesNetworkPolicy:
+		v.stagedKubernetes(&o.Spec)
 	case *Profile:
 		v.profile(&o.Spec)
 	case *Tier:
@@ -158,7 +169,7 @@ func (v *validator) name(name string) {
 		return
 	}
 	switch v.kind {
-	case KindNetworkPolicy, KindGlobalNetworkPolicy:
+	case KindNetworkPolicy, KindGlobalNetworkPolicy, KindStagedNetworkPolicy, KindStagedGlobalNetworkPolicy:
 		for _, prefix := range reservedPrefixes {
 			name = strings.TrimPrefix(name, prefix)
 		}
@@ -167,7 +178,7 @@ func (v *validator) name(name string) {
 	case KindTier:
 		v.expect(len(validation.IsDNS1123Label(name)) == 0, "metadata.name",
 			"at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit", "%q is not a name of a tier", name)
-	case KindKubernetesNetworkPolicy, KindServiceEndpoints, KindWorkloadEndpoint, KindIPAMHandle:
+	case KindKubernetesNetworkPolicy, KindClusterNetworkPolicy, KindServiceEndpoints, KindWorkloadEndpoint, KindIPAMHandle:
 		// Named by others, or after what they stand for.
 		v.expect(len(name) <= 512 && !strings.ContainsAny(name, "\x00\n"), "metadata.name", "at most 512 characters", "%q is not a name", name)
 	default:
