@@ -76,7 +76,7 @@ type Endpoint struct {
 // no endpoint is not policed.
 //
 // A packet that comes in crosses Untracked, PreDNAT (both see the destination as it was sent), then Tiers or Forward (which see where it really goes);
-// one that goes out crosses Tiers or Forward, then Untracked. An Allow of Untracked or PreDNAT is the last word of this endpoint on the packet in this
+// one that the host sends crosses Untracked, then Tiers; one that it forwards out, Forward alone. An Allow of Untracked or PreDNAT is the last word of this endpoint on the packet in this
 // direction. At the end of the last tier of Untracked, PreDNAT and Forward, where nothing decided, the packet goes on.
 type HostEndpoint struct {
 	Untracked []EndpointTier // policies with doNotTrack; Default is Pass
