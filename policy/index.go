@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"maps"
 	"unique"
 
 	"github.com/felid-net/felid/policy/selector"
@@ -19,8 +20,12 @@ type restriction struct {
 
 // restrictionsOf are those of a selector. never tells that nothing can match it.
 func restrictionsOf(s *selector.Selector) (list []restriction, never bool) {
-	for key, must := range s.Restrictions() {
-		r := restriction{key: unique.Make(key), asks: true}
+	all := s.Restrictions()
+	if len(all) > 0 {
+		list = make([]restriction, 0, len(all))
+	}
+	for _, must := range all {
+		r := restriction{key: unique.Make(must.Key), asks: true}
 		if must.Values != nil {
 			r.values = make([]text, len(must.Values))
 			for i, v := range must.Values {
@@ -132,27 +137,32 @@ func (x *selectorIndex[T]) candidates(p *peer, visit func(T)) {
 }
 
 // peerIndex finds, for a selector, the peers that it may select. A label key is indexed from the first time it is asked for: of
-// the many labels that peers carry, selectors name few.
+// the many labels that peers carry, selectors mostly name few. Where they name many, all are indexed at once, as each time that
+// one is added all peers are looked at.
 type peerIndex struct {
 	all  map[*livePeer]struct{}
 	keys map[text]map[text]*bearers
+	// many is how many keys are indexed one by one.
+	many int
+	// complete: every key is indexed.
+	complete bool
 }
 
-// bearers of a label: the peers that have it of their own, and the profiles that lend it to theirs.
+// bearers of a label: the peers that have it of their own, and the profiles that lend it to theirs. Either is nil until there is one.
 type bearers struct {
 	peers    map[*livePeer]struct{}
 	profiles map[*profile]struct{}
 }
 
 func newPeerIndex() *peerIndex {
-	return &peerIndex{all: map[*livePeer]struct{}{}, keys: map[text]map[text]*bearers{}}
+	return &peerIndex{all: map[*livePeer]struct{}{}, keys: map[text]map[text]*bearers{}, many: 64}
 }
 
 func (x *peerIndex) add(p *livePeer) {
 	x.all[p] = struct{}{}
 	for _, l := range p.own {
-		if values := x.keys[l.key]; values != nil {
-			bearersOf(values, l.value).peers[p] = struct{}{}
+		if values := x.indexed(l.key); values != nil {
+			bearersOf(values, l.value).addPeer(p)
 		}
 	}
 }
@@ -169,8 +179,8 @@ func (x *peerIndex) remove(p *livePeer) {
 
 func (x *peerIndex) addProfile(p *profile) {
 	for _, l := range p.labels {
-		if values := x.keys[l.key]; values != nil {
-			bearersOf(values, l.value).profiles[p] = struct{}{}
+		if values := x.indexed(l.key); values != nil {
+			bearersOf(values, l.value).addProfile(p)
 		}
 	}
 }
@@ -190,38 +200,65 @@ func (x *peerIndex) drop(l label, b *bearers) {
 	}
 }
 
+// indexed are the bearers of all values of a key; nil where the key is not indexed.
+func (x *peerIndex) indexed(key text) map[text]*bearers {
+	values := x.keys[key]
+	if values == nil && x.complete {
+		values = map[text]*bearers{}
+		x.keys[key] = values
+	}
+	return values
+}
+
 func bearersOf(values map[text]*bearers, value text) *bearers {
 	b := values[value]
 	if b == nil {
-		b = &bearers{peers: map[*livePeer]struct{}{}, profiles: map[*profile]struct{}{}}
+		b = &bearers{}
 		values[value] = b
 	}
 	return b
 }
 
-// valuesOf are the bearers of all values of a key, which is indexed from now on.
+func (b *bearers) addPeer(p *livePeer) {
+	if b.peers == nil {
+		b.peers = map[*livePeer]struct{}{}
+	}
+	b.peers[p] = struct{}{}
+}
+
+func (b *bearers) addProfile(p *profile) {
+	if b.profiles == nil {
+		b.profiles = map[*profile]struct{}{}
+	}
+	b.profiles[p] = struct{}{}
+}
+
+// valuesOf are the bearers of all values of a key, which is indexed from now on. Profiles are those that there are.
 func (x *peerIndex) valuesOf(key text, profiles profileSet) map[text]*bearers {
-	values := x.keys[key]
-	if values != nil {
+	if values := x.keys[key]; values != nil || x.complete {
 		return values
 	}
-	values = map[text]*bearers{}
-	x.keys[key] = values
+	wanted := func(l label) bool { return l.key == key }
+	if x.complete = len(x.keys) >= x.many; x.complete {
+		known := maps.Clone(x.keys)
+		wanted = func(l label) bool { return known[l.key] == nil }
+	}
+	x.keys[key] = map[text]*bearers{}
 	for p := range x.all {
 		for _, l := range p.own {
-			if l.key == key {
-				bearersOf(values, l.value).peers[p] = struct{}{}
+			if wanted(l) {
+				bearersOf(x.indexed(l.key), l.value).addPeer(p)
 			}
 		}
 	}
 	for _, p := range profiles {
 		for _, l := range p.labels {
-			if l.key == key {
-				bearersOf(values, l.value).profiles[p] = struct{}{}
+			if wanted(l) {
+				bearersOf(x.indexed(l.key), l.value).addProfile(p)
 			}
 		}
 	}
-	return values
+	return x.keys[key]
 }
 
 // matches visits every peer that the selector matches, once.

@@ -43,6 +43,7 @@ func TestIndex(t *testing.T) {
 		w := &indexWorld{
 			peers: newPeerIndex(), selectors: newSelectorIndex[*selector.Selector](), profiles: profileSet{},
 		}
+		w.peers.many = rapid.IntRange(0, 4).Draw(t, "many")
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			w.step(t)
 		}

@@ -54,18 +54,28 @@ func makeLabelSet(m map[string]string) labelSet {
 
 // ownLabels are those that an object carries itself. It can't speak for its namespace or service account, whoever wrote the labels:
 // own labels win over inherited ones.
-func ownLabels(written map[string]string, given map[string]string) labelSet {
+func ownLabels(written map[string]string, given ...label) labelSet {
 	own := make(labelSet, 0, len(written)+len(given))
 	for k, v := range written {
-		if _, ok := given[k]; !ok && !reserved(k) {
+		if !reserved(k) {
 			own = append(own, makeLabel(k, v))
 		}
 	}
-	for k, v := range given {
-		own = append(own, makeLabel(k, v))
+	for _, l := range given {
+		if l.value != noText {
+			own = append(own, l)
+		}
 	}
 	return own
 }
+
+// The keys of labels that are given, and the value of those that are not.
+var (
+	keyNamespace      = unique.Make(selector.LabelNamespace)
+	keyServiceAccount = unique.Make(selector.LabelServiceAccount)
+	keyOrchestrator   = unique.Make(labelOrchestrator)
+	noText            = unique.Make("")
+)
 
 func reserved(key string) bool {
 	switch key {
@@ -89,6 +99,22 @@ func (p *profile) set(o *v3.Profile) {
 	if o != nil {
 		p.labels = makeLabelSet(o.Spec.LabelsToApply)
 	}
+}
+
+// DefaultAllow is the profile that allows everything in both directions, without there being an object of that name. One that is
+// there counts in its place.
+const DefaultAllow = "projectcalico-default-allow"
+
+var allowAll = []v3.Rule{{Action: v3.Allow}}
+
+func (p *profile) rules() (ingress, egress []v3.Rule) {
+	switch {
+	case p.object != nil:
+		return p.object.Spec.Ingress, p.object.Spec.Egress
+	case p.name == DefaultAllow:
+		return allowAll, allowAll
+	}
+	return nil, nil
 }
 
 // profileSet finds profiles by name.

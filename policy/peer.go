@@ -5,10 +5,10 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unique"
 
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/dataplane"
-	"github.com/felid-net/felid/policy/selector"
 )
 
 // peer is what selectors select: an endpoint or a network set.
@@ -25,7 +25,7 @@ type peer struct {
 	ports   []dataplane.NamedPort
 	pod     string
 	created int64 // seconds since 1970: of those that claim an address the newest owns it
-	// endpoint is what the State holds of it, but for tiers and profiles; nil for all but local workloads.
+	// endpoint is what the State holds of it, but for tiers and profiles; nil for all but local endpoints.
 	endpoint *dataplane.Endpoint
 	profiles []*profile // that decide after the last tier
 }
@@ -49,7 +49,7 @@ func newPeer(o v3.Object, node dataplane.NodeName, profiles profileSet, r *reade
 	case *v3.WorkloadEndpoint:
 		return newWorkload(o, node, profiles, r)
 	case *v3.HostEndpoint:
-		return newHostEndpoint(o, profiles, r)
+		return newHostEndpoint(o, node, profiles, r)
 	case *v3.NetworkSet:
 		return newNetworkSet(o, &o.Spec, profiles, r)
 	case *v3.GlobalNetworkSet:
@@ -66,12 +66,13 @@ func newWorkload(o *v3.WorkloadEndpoint, node dataplane.NodeName, profiles profi
 		return nil
 	}
 	account := o.Spec.ServiceAccountName
-	given := map[string]string{}
-	setIf(given, selector.LabelNamespace, o.Namespace)
-	setIf(given, labelOrchestrator, o.Spec.Orchestrator)
-	setIf(given, selector.LabelServiceAccount, account) // longer than a label's value may be, too: a Deny must not miss it
+	own := ownLabels(o.Labels,
+		label{keyNamespace, unique.Make(o.Namespace)},
+		label{keyOrchestrator, unique.Make(o.Spec.Orchestrator)},
+		label{keyServiceAccount, unique.Make(account)}, // longer than a label's value may be, too: a Deny must not miss it
+	)
 	p := &peer{
-		key: v3.KeyOf(o), own: ownLabels(o.Labels, given), nets: fullLength(addrs), ports: ports,
+		key: v3.KeyOf(o), own: own, nets: fullLength(addrs), ports: ports,
 		pod: o.Spec.Pod, created: o.CreationTimestamp.Unix(),
 	}
 	p.profiles = profiles.allNamed(o.Spec.Profiles)
@@ -83,12 +84,6 @@ func newWorkload(o *v3.WorkloadEndpoint, node dataplane.NodeName, profiles profi
 		}
 	}
 	return p
-}
-
-func setIf(m map[string]string, key, value string) {
-	if value != "" {
-		m[key] = value
-	}
 }
 
 // inherit fills parents: the profiles that the endpoint names, and those of its namespace and service account, named or not.
@@ -107,16 +102,6 @@ func (p *peer) inherit(namespace, account string, profiles profileSet) {
 	}
 }
 
-func newHostEndpoint(o *v3.HostEndpoint, profiles profileSet, r *reader) *peer {
-	r.report("spec", ConditionNotEnforced, "policy is not enforced on host endpoints yet; its addresses count in selectors of rules")
-	p := &peer{
-		key: v3.KeyOf(o), own: ownLabels(o.Labels, nil), nets: fullLength(r.addrs("spec.expectedIPs", o.Spec.ExpectedIPs)),
-		ports: r.endpointPorts(o.Spec.Ports), created: o.CreationTimestamp.Unix(),
-	}
-	p.parents = profiles.allNamed(o.Spec.Profiles)
-	return p
-}
-
 func newNetworkSet(o v3.Object, spec *v3.NetworkSetSpec, profiles profileSet, r *reader) *peer {
 	p := &peer{key: v3.KeyOf(o), isSet: true}
 	p.nets = r.nets("spec.nets", spec.Nets)
@@ -124,9 +109,7 @@ func newNetworkSet(o v3.Object, spec *v3.NetworkSetSpec, profiles profileSet, r 
 	if len(spec.AllowedEgressDomains) > 0 {
 		r.report("spec.allowedEgressDomains", ConditionNotEnforced, "names add no addresses yet; the nets beside them count")
 	}
-	given := map[string]string{}
-	setIf(given, selector.LabelNamespace, o.GetNamespace())
-	p.own = ownLabels(o.GetLabels(), given)
+	p.own = ownLabels(o.GetLabels(), label{keyNamespace, unique.Make(o.GetNamespace())})
 	p.inherit(o.GetNamespace(), "", profiles)
 	return p
 }
@@ -145,6 +128,18 @@ func EndpointIDOf(o *v3.WorkloadEndpoint) dataplane.EndpointID {
 		return dataplane.EndpointID("pod/" + o.Namespace + "/" + pod)
 	}
 	return dataplane.EndpointID("pod/" + o.Namespace + "/" + pod + "/" + iface)
+}
+
+// resolved is what the State holds of a local endpoint that these policies select.
+func (p *peer) resolved(policies []*policy, tierOf func(name string) tier) *dataplane.Endpoint {
+	ep := *p.endpoint
+	if ep.Host != nil {
+		hostTiers(&ep, policies, tierOf)
+	} else {
+		ep.Tiers = endpointTiers(policies, tierOf)
+	}
+	ep.Profiles = endpointProfiles(p.profiles)
+	return &ep
 }
 
 // compareClaim orders those that claim the same address, or the same id: the newest first, then by name.

@@ -141,14 +141,14 @@ func TestRestrictionsNeverExcludeAMatch(t *testing.T) {
 	})
 }
 
-func mustKeep(t interface{ Fatalf(string, ...any) }, s *Selector, restrictions map[string]Restriction, labels Map) {
-	for key, r := range restrictions {
-		value, ok := labels[key]
-		if r.Present && !ok || r.Values != nil && !slices.Contains(r.Values, value) {
-			t.Fatalf("%s matches %v, which breaks the restriction %s: %+v", s, labels, key, r)
+func mustKeep(t interface{ Fatalf(string, ...any) }, s *Selector, restrictions []Restriction, labels Map) {
+	for _, r := range restrictions {
+		value, ok := labels[r.Key]
+		if !ok || r.Values != nil && !slices.Contains(r.Values, value) {
+			t.Fatalf("%s matches %v, which breaks the restriction %+v", s, labels, r)
 		}
 		if !slices.IsSorted(r.Values) {
-			t.Fatalf("%s: values of %s are not sorted: %q", s, key, r.Values)
+			t.Fatalf("%s: values of %s are not sorted: %q", s, r.Key, r.Values)
 		}
 	}
 }

@@ -1,27 +1,29 @@
 package selector
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
-// Restriction is what a label of every match must be like.
+// Restriction is what a label of every match must be like: it must be there, and have one of Values where that is not nil. Empty
+// and not nil: nothing matches at all. Values are sorted.
 type Restriction struct {
-	// Present: the label must be there.
-	Present bool
-	// Values: where not nil, the label must have one of these; empty and not nil: nothing matches at all. Sorted.
+	Key    string
 	Values []string
 }
 
-// Restrictions say, by label key, what every match must have. They are sound, not complete: labels that break one are never
+// Restrictions say what every match must have: by key, each key once. They are sound, not complete: labels that break one are never
 // matched, labels that keep all of them may still not be. An index looks candidates up by them.
-func (s *Selector) Restrictions() map[string]Restriction { return s.root.restrictions() }
+func (s *Selector) Restrictions() []Restriction { return s.root.restrictions() }
 
-func (n *node) restrictions() map[string]Restriction {
+func (n *node) restrictions() []Restriction {
 	switch n.op {
 	case opHas, opContains, opStartsWith, opEndsWith:
-		return map[string]Restriction{n.key: {Present: true}}
+		return []Restriction{{Key: n.key}}
 	case opEquals:
-		return map[string]Restriction{n.key: {Present: true, Values: []string{n.value}}}
+		return []Restriction{{Key: n.key, Values: []string{n.value}}}
 	case opIn:
-		return map[string]Restriction{n.key: {Present: true, Values: append([]string{}, n.values...)}}
+		return []Restriction{{Key: n.key, Values: append([]string{}, n.values...)}}
 	case opAnd:
 		return foldRestrictions(n.kids, bothHold)
 	case opOr:
@@ -30,7 +32,7 @@ func (n *node) restrictions() map[string]Restriction {
 	return nil
 }
 
-func foldRestrictions(kids []*node, fold func(a, b map[string]Restriction) map[string]Restriction) map[string]Restriction {
+func foldRestrictions(kids []*node, fold func(a, b []Restriction) []Restriction) []Restriction {
 	sum := kids[0].restrictions()
 	for _, k := range kids[1:] {
 		sum = fold(sum, k.restrictions())
@@ -38,15 +40,21 @@ func foldRestrictions(kids []*node, fold func(a, b map[string]Restriction) map[s
 	return sum
 }
 
-func bothHold(a, b map[string]Restriction) map[string]Restriction {
-	if a == nil {
-		return b
-	}
-	for key, rb := range b {
-		ra := a[key]
-		a[key] = Restriction{Present: true, Values: commonValues(ra.Values, rb.Values)}
+// bothHold takes a over.
+func bothHold(a, b []Restriction) []Restriction {
+	for _, rb := range b {
+		i, found := findKey(a, rb.Key)
+		if !found {
+			a = slices.Insert(a, i, rb)
+			continue
+		}
+		a[i].Values = commonValues(a[i].Values, rb.Values)
 	}
 	return a
+}
+
+func findKey(list []Restriction, key string) (i int, found bool) {
+	return slices.BinarySearchFunc(list, key, func(r Restriction, key string) int { return strings.Compare(r.Key, key) })
 }
 
 func commonValues(a, b []string) []string {
@@ -62,16 +70,15 @@ func commonValues(a, b []string) []string {
 	})
 }
 
-func eitherHolds(a, b map[string]Restriction) map[string]Restriction {
-	for key, ra := range a {
-		rb, ok := b[key]
-		if !ok {
-			delete(a, key)
-			continue
+// eitherHolds takes a over.
+func eitherHolds(a, b []Restriction) []Restriction {
+	kept := a[:0]
+	for _, ra := range a {
+		if i, found := findKey(b, ra.Key); found {
+			kept = append(kept, Restriction{ra.Key, allValues(ra.Values, b[i].Values)})
 		}
-		a[key] = Restriction{Present: true, Values: allValues(ra.Values, rb.Values)}
 	}
-	return a
+	return kept
 }
 
 func allValues(a, b []string) []string {
