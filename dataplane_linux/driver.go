@@ -22,6 +22,8 @@ type Config struct {
 	Backend  string
 	MarkMask uint32 // as RenderConfig
 	LogGroup uint16 // as RenderConfig
+	// LogVerdicts as RenderConfig.
+	LogVerdicts bool
 	// LockFile is the xtables lock; "": the system's. Agents in several namespaces of one machine need one each.
 	LockFile string
 	// FullCheck is how often CheckDrift reads everything back; 0: 5 minutes.
@@ -159,7 +161,7 @@ func (d *Dataplane) onlyHere(cfg iptables.Config) error {
 }
 
 func (c *Config) render() RenderConfig {
-	return RenderConfig{MarkMask: c.MarkMask, LogGroup: c.LogGroup}
+	return RenderConfig{MarkMask: c.MarkMask, LogGroup: c.LogGroup, LogVerdicts: c.LogVerdicts}
 }
 
 // Backend is the variant of iptables in use, and why.

@@ -2,7 +2,7 @@ package linux
 
 import (
 	"context"
-	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -32,17 +32,7 @@ func TestLogIsHeard(t *testing.T) {
 			apply(t, d, s, nil)
 			for _, to := range []string{"10.65.0.2", "fd00::2"} {
 				l.expect(dataplane.Allow, "client", to, 80)
-				want := map[string]bool{LogPrefix(long, dataplane.Egress, 1): true, LogPrefix(server.ID, dataplane.Ingress, 0): true}
-				for missing := maps.Clone(want); len(missing) > 0; { // a packet that was sent again is heard again
-					select {
-					case got := <-heard:
-						if delete(missing, got); !want[got] {
-							t.Errorf("heard %q, want one of %v", got, want)
-						}
-					case <-time.After(patience):
-						t.Fatalf("waited in vain for %v", missing)
-					}
-				}
+				expectHeard(t, heard, []string{LogPrefix(long, dataplane.Egress, 1), LogPrefix(server.ID, dataplane.Ingress, 0)})
 			}
 		})
 	}
@@ -63,16 +53,63 @@ func listenNFLOG(t *testing.T, group uint16, heard chan<- string) {
 	}, func(error) int { return 0 }))
 }
 
-func TestLogPrefixes(t *testing.T) {
-	for _, test := range []struct {
-		id   dataplane.PolicyID
-		want string
-	}{
-		{policyID("allow-db"), "LE12|NetworkPolicy web-ns/allow-db"},
-		{dataplane.PolicyID{Kind: "GlobalNetworkPolicy", Name: `quote"and\more`}, "LE12|GlobalNetworkPolicy quote#" + hashed(`GlobalNetworkPolicy quote"and\more`, 16)},
-	} {
-		if got := LogPrefix(test.id, dataplane.Egress, 12); got != test.want {
-			t.Errorf("%s: %q, want %q", test.id, got, test.want)
+// TestVerdictsAreHeard: with LogVerdicts each new connection is reported with what decided about it, rule, end of tier or no profile, and what
+// follows on an allowed one is not.
+func TestVerdictsAreHeard(t *testing.T) {
+	t.Parallel()
+	for _, backend := range backends {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			l, s := pairLab(t), pairState()
+			out, in := policyID("out"), policyID("server")
+			s.Policies[out] = &dataplane.Policy{ID: out, Egress: []dataplane.Rule{
+				{Action: dataplane.Pass, Index: 3, Protocol: 6, Dst: dataplane.Side{Ports: []dataplane.PortRange{{Min: 80, Max: 80}, {Min: 81, Max: 81}}}},
+			}}
+			s.Policies[in].Ingress = []dataplane.Rule{{Action: dataplane.Allow, Protocol: 6, Dst: dataplane.Side{Ports: []dataplane.PortRange{{Min: 80, Max: 80}}}}}
+			s.Endpoints[clientID].Tiers = []dataplane.EndpointTier{{Name: "default", Egress: []dataplane.PolicyID{out}, Default: dataplane.Deny}}
+			s.Endpoints[serverID].Tiers = []dataplane.EndpointTier{{Name: "default", Ingress: []dataplane.PolicyID{in}, Default: dataplane.Deny}}
+			heard := make(chan string, 256)
+			listenNFLOG(t, 8, heard)
+			d, err := New(Config{Backend: backend, LogGroup: 8, LogVerdicts: true, LockFile: t.TempDir() + "/lock"})
+			must(t, err)
+			defer d.Close()
+			apply(t, d, s, nil)
+			profile := s.Endpoints[clientID].Profiles[0]
+			passed := []string{Logged{dataplane.Pass, dataplane.Egress, out, 3}.Prefix(), Logged{dataplane.Allow, dataplane.Egress, profile, 0}.Prefix()}
+			for _, to := range []string{"10.65.0.2", "fd00::2"} {
+				l.expect(dataplane.Allow, "client", to, 80)
+				expectHeard(t, heard, append(passed, Logged{dataplane.Allow, dataplane.Ingress, in, 0}.Prefix()))
+				l.expect(dataplane.Deny, "client", to, 81)
+				expectHeard(t, heard, append(passed, Logged{dataplane.Deny, dataplane.Ingress, in, -1}.Prefix()))
+				l.expect(dataplane.Deny, "client", to, 82)
+				expectHeard(t, heard, []string{Logged{dataplane.Deny, dataplane.Egress, out, -1}.Prefix()})
+			}
+		})
+	}
+}
+
+// expectHeard waits until each of want has been heard, and fails on anything else. A packet that was sent again is heard again.
+func expectHeard(t *testing.T, heard <-chan string, want []string) {
+	t.Helper()
+	for missing := slices.Clone(want); len(missing) > 0; {
+		select {
+		case got := <-heard:
+			missing = slices.DeleteFunc(missing, func(s string) bool { return s == got })
+			if !slices.Contains(want, got) {
+				t.Errorf("heard %q, want one of %q", got, want)
+			}
+		case <-time.After(patience):
+			t.Fatalf("waited in vain for %q", missing)
+		}
+	}
+	for { // what was sent again
+		select {
+		case got := <-heard:
+			if !slices.Contains(want, got) {
+				t.Errorf("heard %q, want one of %q", got, want)
+			}
+		default:
+			return
 		}
 	}
 }

@@ -26,7 +26,10 @@ import (
 // RenderConfig is what the renderer needs besides the state.
 type RenderConfig struct {
 	MarkMask uint32 // bits of the packet mark that are ours; 0: 0xffff0000. At least 4.
-	LogGroup uint16 // NFLOG group of Log rules; 0: 1
+	LogGroup uint16 // NFLOG group of Log rules and verdicts; 0: 1
+	// LogVerdicts makes every rule that allows, denies or passes, each end of a tier, and "no profile decided" log first through NFLOG, with the
+	// prefix of Logged. Packets of established connections cross no rules, and are not logged.
+	LogVerdicts bool
 }
 
 // Rendered is the state as chains and sets. What it shares with the state is not to be changed.

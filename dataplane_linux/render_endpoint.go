@@ -82,17 +82,31 @@ func (r *renderer) decide(ep *dataplane.Endpoint, d dataplane.Direction, eff eff
 			w.s("-j MARK --set-xmark ").bits(0, r.marks.pass).end()
 		}
 		passed = r.policies(list, d, eff, both)
-		if ep.Tiers[i].Default == dataplane.Pass {
-			continue
-		}
-		if !passed {
-			w.add("-j DROP")
+		if !r.endOfTier(&ep.Tiers[i], list[len(list)-1], d, passed) {
 			return // nothing goes on from here
 		}
-		w.s("-m mark --mark ").bits(0, r.marks.pass).s(" -j DROP").end()
 	}
 	r.policies(ep.Profiles, d, eff, r.marks.accept) // Pass in a profile goes on to the next
+	r.verdict(func() {}, Logged{Action: dataplane.Deny, Direction: d, Rule: -1})
 	w.add("-j DROP")
+}
+
+// endOfTier writes what becomes of packets that no policy of a tier decided about; passed tells whether others may come here, who have
+// the bit. It is false where the tier lets nobody go on.
+func (r *renderer) endOfTier(t *dataplane.EndpointTier, last dataplane.PolicyID, d dataplane.Direction, passed bool) (goesOn bool) {
+	undecided := func() {
+		if passed {
+			r.w.s("-m mark --mark ").bits(0, r.marks.pass).s(" ")
+		}
+	}
+	if t.Default == dataplane.Pass {
+		r.verdict(undecided, Logged{dataplane.Pass, d, last, -1})
+		return true
+	}
+	r.verdict(undecided, Logged{dataplane.Deny, d, last, -1})
+	undecided()
+	r.w.add("-j DROP")
+	return passed
 }
 
 // policies writes the jumps of one tier, or of the profiles. A packet that has a bit of decided crosses no other; an allowed one leaves the

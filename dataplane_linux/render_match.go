@@ -24,13 +24,15 @@ type match struct {
 // lines is how many each calls for.
 func (m *match) lines() int { return len(m.protocols) * len(m.src) * len(m.dst) }
 
-// each writes the matches of every line and calls line to end it.
-func (m *match) each(w *rules, line func()) {
+// each writes the matches of every line, and calls each of ends to end a rule with them.
+func (m *match) each(w *rules, ends ...func()) {
 	for _, p := range m.protocols {
 		for _, s := range m.src {
 			for _, d := range m.dst {
-				w.s(m.before, p, s, d, m.after)
-				line()
+				for _, end := range ends {
+					w.s(m.before, p, s, d, m.after)
+					end()
+				}
 			}
 		}
 	}

@@ -115,39 +115,3 @@ func marksFrom(mask uint32) (marks, error) {
 	}
 	return marks{accept: next(), pass: next(), excluded: next(), matched: next()}, nil
 }
-
-// maxLogPrefix is what NFLOG keeps of a prefix, without the terminating zero.
-const maxLogPrefix = 63
-
-// LogPrefix is the prefix by which NFLOG reports a packet that a Log rule noted: "LI2|NetworkPolicy web-ns/allow-db" (Log, Ingress or
-// Egress, index of the rule, policy). One that would be too long ends in "#" and 16 characters of hash in place of the rest; a
-// reader maps it back by computing the prefix of each policy it knows.
-func LogPrefix(id dataplane.PolicyID, d dataplane.Direction, index int) string {
-	letter := "I"
-	if d == dataplane.Egress {
-		letter = "E"
-	}
-	name := id.String()
-	s := "L" + letter + strconv.Itoa(index) + "|" + name
-	if len(s) <= maxLogPrefix && plain(name) {
-		return s
-	}
-	cut := min(len(s), maxLogPrefix-17)
-	for i := range cut {
-		if !plain(s[i : i+1]) {
-			cut = i
-			break
-		}
-	}
-	return s[:cut] + "#" + hashed(name, 16)
-}
-
-// plain tells whether s can stand between double quotes in iptables-restore text.
-func plain(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
-}

@@ -80,10 +80,18 @@ func (r *renderer) rule(m *match, id dataplane.PolicyID, d dataplane.Direction, 
 		r.target(id, d, rule)
 		return
 	}
-	m.each(w, func() {
+	act := func() {
 		r.unlessExcluded(m)
 		r.target(id, d, rule)
-	})
+	}
+	if !r.cfg.LogVerdicts || rule.Action == dataplane.Log {
+		m.each(w, act)
+		return
+	}
+	m.each(w, func() {
+		r.unlessExcluded(m)
+		r.nflog(Logged{rule.Action, d, id, rule.Index})
+	}, act)
 }
 
 func (r *renderer) unlessExcluded(m *match) {
@@ -106,7 +114,7 @@ func (r *renderer) target(id dataplane.PolicyID, d dataplane.Direction, rule *da
 	case dataplane.Pass:
 		r.w.add("-g " + chainPass)
 	case dataplane.Log:
-		r.w.s("-j NFLOG --nflog-prefix \"", LogPrefix(id, d, rule.Index), "\" --nflog-group ").n(int(r.cfg.LogGroup)).end()
+		r.nflog(Logged{dataplane.Log, d, id, rule.Index})
 	default:
 		r.w.add("-j DROP")
 	}

@@ -15,7 +15,7 @@ func newDataplane(c *config.Config, log *slog.Logger) (dataplane.Dataplane, erro
 		return nil, err
 	}
 	return linux.New(linux.Config{
-		Backend: c.IptablesBackend, MarkMask: mark, LogGroup: uint16(c.LogGroup), LockFile: c.IptablesLockFile,
+		Backend: c.IptablesBackend, MarkMask: mark, LogGroup: uint16(c.LogGroup), LogVerdicts: c.LogVerdicts, LockFile: c.IptablesLockFile,
 		FullCheck: c.ReadInterval, Log: log,
 	})
 }

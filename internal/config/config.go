@@ -32,7 +32,8 @@ type Config struct {
 	IptablesBackend  string        `felid:"iptablesBackend" default:"auto" oneof:"auto,nft,legacy" help:"variant of iptables; auto follows what the host's other rules use, else nft"`
 	IptablesLockFile string        `felid:"iptablesLockFile" help:"lock file of iptables-legacy (default: the program's own)"`
 	MarkMask         string        `felid:"markMask" default:"0xffff0000" help:"packet mark bits that felid may use"`
-	LogGroup         int           `felid:"logGroup" default:"1" help:"NFLOG group of Log rules"`
+	LogGroup         int           `felid:"logGroup" default:"1" help:"NFLOG group of Log rules and verdicts"`
+	LogVerdicts      bool          `felid:"logVerdicts" default:"false" help:"log through NFLOG what every rule, tier and profile decides about each new connection; see felid explain"`
 	DriftInterval    time.Duration `felid:"driftInterval" default:"5s" help:"how often cheap signs of foreign changes are looked at"`
 	ReadInterval     time.Duration `felid:"readInterval" default:"4m" help:"how often the kernel is read back whole"`
 
