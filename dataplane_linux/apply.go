@@ -219,7 +219,7 @@ func (b *blame) chains(t *iptables.Table, failed map[string]error) {
 	}
 	for id, rec := range b.d.record.policies {
 		for key := range rec.chains {
-			name := policyChain(key.direction, id)
+			name := policyChain(stageLocal, key.direction, id)
 			if err := failed[name]; err != nil && key.family == f {
 				b.policy(id, f, err)
 				delete(left, name)

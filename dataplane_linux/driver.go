@@ -22,7 +22,9 @@ type Config struct {
 	Backend  string
 	MarkMask uint32 // as RenderConfig
 	LogGroup uint16 // as RenderConfig
-	// LogVerdicts as RenderConfig.
+	// LogRate, LogBurst and LogVerdicts as RenderConfig.
+	LogRate     string
+	LogBurst    int
 	LogVerdicts bool
 	// LockFile is the xtables lock; "": the system's. Agents in several namespaces of one machine need one each.
 	LockFile string
@@ -161,7 +163,7 @@ func (d *Dataplane) onlyHere(cfg iptables.Config) error {
 }
 
 func (c *Config) render() RenderConfig {
-	return RenderConfig{MarkMask: c.MarkMask, LogGroup: c.LogGroup, LogVerdicts: c.LogVerdicts}
+	return RenderConfig{MarkMask: c.MarkMask, LogGroup: c.LogGroup, LogRate: c.LogRate, LogBurst: c.LogBurst, LogVerdicts: c.LogVerdicts}
 }
 
 // Backend is the variant of iptables in use, and why.

@@ -288,7 +288,7 @@ func (c *record) policy(s *dataplane.State, id dataplane.PolicyID) {
 			if p == nil || len(rec.users[f]) == 0 || !c.policyChain(p, key, rec) {
 				delete(rec.chains, key)
 				if had {
-					c.filter[f].RemoveChain(policyChain(d, id))
+					c.filter[f].RemoveChain(policyChain(stageLocal, d, id))
 				}
 			}
 			for _, name := range old.nets {
@@ -304,7 +304,7 @@ func (c *record) policy(s *dataplane.State, id dataplane.PolicyID) {
 // policyChain renders one chain into the table; false where it would be empty.
 func (c *record) policyChain(p *dataplane.Policy, key chainKey, rec *policyRecord) bool {
 	var nets []string
-	chain, ok := c.r.policyChain(key.family, p, key.direction, func(set Set) {
+	chain, ok := c.r.policyChain(key.family, p, stageLocal, key.direction, func(set Set) {
 		if c.derived[set.Name]++; c.derived[set.Name] == 1 {
 			c.setDesired(&set)
 		}

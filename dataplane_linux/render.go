@@ -27,6 +27,10 @@ import (
 type RenderConfig struct {
 	MarkMask uint32 // bits of the packet mark that are ours; 0: 0xffff0000. At least 4.
 	LogGroup uint16 // NFLOG group of Log rules and verdicts; 0: 1
+	// LogRate is how often each Log rule logs: "10/second", "/minute", "/hour"; "": each packet. LogBurst is how many packets may come at once
+	// before that counts; 0: 5.
+	LogRate  string
+	LogBurst int
 	// LogVerdicts makes every rule that allows, denies or passes, each end of a tier, and "no profile decided" log first through NFLOG, with the
 	// prefix of Logged. Packets of established connections cross no rules, and are not logged.
 	LogVerdicts bool
@@ -56,6 +60,8 @@ type renderer struct {
 	marks marks
 	host  *dataplane.Host
 	w     rules
+
+	logLimit string // match of Log rules
 }
 
 func newRenderer(cfg RenderConfig, host *dataplane.Host) (*renderer, error) {
@@ -73,11 +79,15 @@ func newRenderer(cfg RenderConfig, host *dataplane.Host) (*renderer, error) {
 	if p := host.InterfacePrefix; p == "" || len(p) > 14 || strings.IndexFunc(p, func(c rune) bool { return !nameRune(c) }) >= 0 {
 		return nil, fmt.Errorf("prefix of pods' interfaces %q: want 1 to 14 letters, digits, \".\", \"-\" and \"_\"", p)
 	}
-	return &renderer{cfg: cfg, marks: m, host: host}, nil
+	limit, err := logLimit(cfg.LogRate, cfg.LogBurst)
+	if err != nil {
+		return nil, err
+	}
+	return &renderer{cfg: cfg, marks: m, host: host, logLimit: limit}, nil
 }
 
-// Render is the whole state from scratch. It panics on a mark mask of fewer than 4 bits, and where the state's prefix of pods' interfaces
-// is none.
+// Render is the whole state from scratch. It panics on a mark mask of fewer than 4 bits, on a rate that is none, and where the state's
+// prefix of pods' interfaces is none.
 func Render(s *dataplane.State, cfg RenderConfig) *Rendered {
 	r, err := newRenderer(cfg, &s.Host)
 	if err != nil {
@@ -118,7 +128,7 @@ func (r *renderer) filterTable(f Family, s *dataplane.State, ifaces map[string]*
 	for _, id := range sortedPolicies(used) {
 		for _, d := range directions {
 			if p := s.Policies[id]; p != nil {
-				if c, ok := r.policyChain(f, p, d, derived); ok {
+				if c, ok := r.policyChain(f, p, stageLocal, d, derived); ok {
 					t.chains = append(t.chains, c)
 				}
 			}

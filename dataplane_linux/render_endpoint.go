@@ -65,30 +65,40 @@ func (r *renderer) settled() string {
 
 // decide writes the part that both directions share: tiers in order, then profiles, then drop.
 func (r *renderer) decide(ep *dataplane.Endpoint, d dataplane.Direction, eff effects) {
+	r.w.add("-m conntrack --ctstate INVALID -j DROP")
+	r.normal(ep, &way{stageLocal, d, "-j RETURN"}, eff)
+}
+
+// normal writes tiers in order, then profiles, then drop.
+func (r *renderer) normal(ep *dataplane.Endpoint, by *way, eff effects) {
+	if !r.tiers(ep.Tiers, by, eff) {
+		return
+	}
+	r.policies(ep.Profiles, by, eff, r.marks.accept) // Pass in a profile goes on to the next
+	r.verdict(func() {}, Logged{Action: dataplane.Deny, Direction: by.direction, Rule: -1})
+	r.w.add("-j DROP")
+}
+
+// tiers writes them in order; false where none lets a packet go on to what follows.
+func (r *renderer) tiers(tiers []dataplane.EndpointTier, by *way, eff effects) (goesOn bool) {
 	w := &r.w
 	both := r.marks.accept | r.marks.pass
-	w.add("-m conntrack --ctstate INVALID -j DROP")
 	w.s("-j MARK --set-xmark ").bits(0, both).end()
 	passed := false
-	for i := range ep.Tiers {
-		list := ep.Tiers[i].Ingress
-		if d == dataplane.Egress {
-			list = ep.Tiers[i].Egress
-		}
+	for i := range tiers {
+		list := by.of(&tiers[i])
 		if len(list) == 0 {
 			continue
 		}
 		if passed {
 			w.s("-j MARK --set-xmark ").bits(0, r.marks.pass).end()
 		}
-		passed = r.policies(list, d, eff, both)
-		if !r.endOfTier(&ep.Tiers[i], list[len(list)-1], d, passed) {
-			return // nothing goes on from here
+		passed = r.policies(list, by, eff, both)
+		if !r.endOfTier(&tiers[i], list[len(list)-1], by.direction, passed) {
+			return false
 		}
 	}
-	r.policies(ep.Profiles, d, eff, r.marks.accept) // Pass in a profile goes on to the next
-	r.verdict(func() {}, Logged{Action: dataplane.Deny, Direction: d, Rule: -1})
-	w.add("-j DROP")
+	return true
 }
 
 // endOfTier writes what becomes of packets that no policy of a tier decided about; passed tells whether others may come here, who have
@@ -111,26 +121,26 @@ func (r *renderer) endOfTier(t *dataplane.EndpointTier, last dataplane.PolicyID,
 
 // policies writes the jumps of one tier, or of the profiles. A packet that has a bit of decided crosses no other; an allowed one leaves the
 // endpoint's chain. passed tells whether one of them may pass.
-func (r *renderer) policies(list []dataplane.PolicyID, d dataplane.Direction, eff effects, decided uint32) (passed bool) {
+func (r *renderer) policies(list []dataplane.PolicyID, by *way, eff effects, decided uint32) (passed bool) {
 	w := &r.w
 	var set uint32 // bits that may be set by now
 	unreturned := 0
 	returnAllowed := func() {
 		if set&r.marks.accept != 0 && unreturned > 0 {
-			w.s("-m mark --mark ").bits(r.marks.accept, r.marks.accept).s(" -j RETURN").end()
+			w.s("-m mark --mark ").bits(r.marks.accept, r.marks.accept).s(" ", by.allowed).end()
 		}
 		unreturned = 0
 	}
 	for _, id := range list {
-		e := eff(id, d)
+		e := eff(id, by.direction)
 		if e == 0 {
 			continue
 		}
 		if set&decided != 0 {
 			w.s("-m mark --mark ").bits(0, decided).s(" ")
 		}
-		w.add("-j ", policyChain(d, id))
-		if e&effectAccept != 0 && !(d == dataplane.Ingress && r.host.Owner) { // there the policy itself accepts
+		w.add("-j ", policyChain(by.stage, by.direction, id))
+		if e&effectAccept != 0 && !r.accepts(by.stage, by.direction) {
 			set |= r.marks.accept
 		}
 		if e&effectPass != 0 {

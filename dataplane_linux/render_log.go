@@ -3,6 +3,7 @@ package linux
 import (
 	"fmt"
 	"iter"
+	"math"
 	"strconv"
 	"strings"
 
@@ -136,7 +137,39 @@ func (n LogNames) policy(name string) (dataplane.PolicyID, bool) {
 
 // nflog ends a rule that notes a packet.
 func (r *renderer) nflog(l Logged) {
+	if l.Action == dataplane.Log {
+		r.w.s(r.logLimit)
+	}
 	r.w.s("-j NFLOG --nflog-prefix \"", l.Prefix(), "\" --nflog-group ").n(int(r.cfg.LogGroup)).end()
+}
+
+// maxLimit is what the rate and burst of the limit match may be: XT_LIMIT_SCALE of linux/netfilter/xt_limit.h, which is in 1/10000 s.
+const maxLimit = 10_000
+
+// logLimit is the match that lets so many packets through: rate is "10/second", "/minute" or "/hour", or "" for all. Burst is how many may come at
+// once; 0: the kernel's 5.
+func logLimit(rate string, burst int) (string, error) {
+	if rate == "" {
+		return "", nil
+	}
+	number, unit, _ := strings.Cut(rate, "/")
+	n, err := strconv.Atoi(number)
+	seconds := map[string]int{"second": 1, "minute": 60, "hour": 3600}[unit]
+	if err != nil || n < 1 || n > maxLimit || seconds == 0 {
+		return "", fmt.Errorf("log rate %q: want a number from 1 to %d, then \"/second\", \"/minute\" or \"/hour\"", rate, maxLimit)
+	}
+	if burst == 0 {
+		burst = 5
+	}
+	// The kernel counts in 32 bits.
+	if burst < 1 || burst > maxLimit || maxLimit*seconds/n*burst > math.MaxUint32 {
+		return "", fmt.Errorf("log burst %d at %s: want 1 to %d, and no more than pass in 100 hours", burst, rate, maxLimit)
+	}
+	match := "-m limit --limit " + strconv.Itoa(n) + "/" + map[string]string{"second": "sec", "minute": "min", "hour": "hour"}[unit]
+	if burst != 5 {
+		match += " --limit-burst " + strconv.Itoa(burst)
+	}
+	return match + " ", nil
 }
 
 // verdict writes a rule that logs what the next one decides, where that is wanted; match is what both match.

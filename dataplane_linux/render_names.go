@@ -67,12 +67,15 @@ func endpointChain(d dataplane.Direction, iface string) string {
 // sourcesChain is the chain that checks the source of an endpoint with several addresses.
 func sourcesChain(iface string) string { return "felid-sa-" + iface }
 
-// policyChain is felid-pi-… or felid-po-…: the first letters of the name, for people, and 72 bits of hash: 28 characters. Names are
+// policyChain is felid-pi-…, felid-po-…, or felid-hi-… at stageForward: the first letters of the name, for people, and 72 bits of hash: 28 characters. Names are
 // chosen by tenants, so the hash is long enough that nobody finds a second policy with the chain of another's.
-func policyChain(d dataplane.Direction, id dataplane.PolicyID) string {
+func policyChain(s stage, d dataplane.Direction, id dataplane.PolicyID) string {
 	prefix := "felid-pi-"
-	if d == dataplane.Egress {
+	switch {
+	case d == dataplane.Egress:
 		prefix = "felid-po-"
+	case s == stageForward:
+		prefix = "felid-hi-"
 	}
 	short := []byte(id.Name[:min(6, len(id.Name))])
 	for i, c := range short {

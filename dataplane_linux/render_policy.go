@@ -42,7 +42,7 @@ func rulesOf(p *dataplane.Policy, d dataplane.Direction) []dataplane.Rule {
 
 // policyChain renders one direction of a policy or profile, false where it has no rule for the family. Sets that stand for several
 // nets of a rule are given to the caller. The chain leaves a packet that no rule decided as it is.
-func (r *renderer) policyChain(f Family, p *dataplane.Policy, d dataplane.Direction, derived func(Set)) (Chain, bool) {
+func (r *renderer) policyChain(f Family, p *dataplane.Policy, st stage, d dataplane.Direction, derived func(Set)) (Chain, bool) {
 	ruleList := rulesOf(p, d)
 	for i := range ruleList {
 		m, ok := compile(f, &ruleList[i])
@@ -52,17 +52,17 @@ func (r *renderer) policyChain(f Family, p *dataplane.Policy, d dataplane.Direct
 		for j := range m.sets {
 			derived(m.sets[j])
 		}
-		r.rule(&m, p.ID, d, &ruleList[i])
+		r.rule(&m, p.ID, st, d, &ruleList[i])
 	}
 	if len(r.w.ends) == 0 {
 		return Chain{}, false
 	}
-	return r.w.chain(policyChain(d, p.ID), p.ID.String()+", "+d.String()), true
+	return r.w.chain(policyChain(st, d, p.ID), p.ID.String()+", "+d.String()), true
 }
 
 // rule writes the lines for one rule. Lines of a terminal action may overlap: the first that matches acts, and the others never see the
 // packet. Log goes on, so that several lines of it first set a bit, and one line logs.
-func (r *renderer) rule(m *match, id dataplane.PolicyID, d dataplane.Direction, rule *dataplane.Rule) {
+func (r *renderer) rule(m *match, id dataplane.PolicyID, st stage, d dataplane.Direction, rule *dataplane.Rule) {
 	w := &r.w
 	if len(m.excluded) > 0 {
 		w.s("-j MARK --set-xmark ").bits(0, r.marks.excluded).end()
@@ -77,12 +77,12 @@ func (r *renderer) rule(m *match, id dataplane.PolicyID, d dataplane.Direction, 
 			w.s("-j MARK --set-xmark ").bits(r.marks.matched, r.marks.matched).end()
 		})
 		w.s("-m mark --mark ").bits(r.marks.matched, r.marks.matched).s(" ")
-		r.target(id, d, rule)
+		r.target(id, st, d, rule)
 		return
 	}
 	act := func() {
 		r.unlessExcluded(m)
-		r.target(id, d, rule)
+		r.target(id, st, d, rule)
 	}
 	if !r.cfg.LogVerdicts || rule.Action == dataplane.Log {
 		m.each(w, act)
@@ -100,13 +100,12 @@ func (r *renderer) unlessExcluded(m *match) {
 	}
 }
 
-// target ends a rule with what its action does. An allowed packet going to a workload has passed everything (its egress policy comes
-// first), so the owner of the network accepts it at once; else the chain felid-allow, entered by goto, marks it and takes it back to
-// the endpoint's chain.
-func (r *renderer) target(id dataplane.PolicyID, d dataplane.Direction, rule *dataplane.Rule) {
+// target ends a rule with what its action does. Where an allowed packet is not accepted at once, the chain felid-allow, entered by goto, marks
+// it and takes it back to the endpoint's chain.
+func (r *renderer) target(id dataplane.PolicyID, st stage, d dataplane.Direction, rule *dataplane.Rule) {
 	switch rule.Action {
 	case dataplane.Allow:
-		if d == dataplane.Ingress && r.host.Owner {
+		if r.accepts(st, d) {
 			r.w.add("-j ACCEPT")
 			return
 		}
