@@ -3,6 +3,7 @@ package linux
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -111,5 +112,54 @@ func expectHeard(t *testing.T, heard <-chan string, want []string) {
 		default:
 			return
 		}
+	}
+}
+
+// TestLogRate: of the packets that a Log rule matches no more are logged than the rate lets through, and a driver that finds the limit in
+// force leaves it alone.
+func TestLogRate(t *testing.T) {
+	t.Parallel()
+	for _, backend := range backends {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			l, s := pairLab(t), pairState()
+			server := s.Policies[policyID("server")]
+			port := func(n uint16) dataplane.Side {
+				return dataplane.Side{Ports: []dataplane.PortRange{{Min: n, Max: n}}}
+			}
+			server.Ingress = append([]dataplane.Rule{
+				{Action: dataplane.Log, Protocol: 6, Dst: port(80)}, {Action: dataplane.Log, Protocol: 6, Dst: port(81), Index: 1},
+			}, server.Ingress...)
+			heard := make(chan string, 64)
+			listenNFLOG(t, 9, heard)
+			cfg := Config{Backend: backend, LogGroup: 9, LogRate: "1/hour", LogBurst: 2, LockFile: t.TempDir() + "/lock"}
+			d, err := New(cfg)
+			must(t, err)
+			apply(t, d, s, nil)
+			must(t, d.Close())
+			want := "-m limit --limit 1/hour --limit-burst 2 -j NFLOG --nflog-prefix \"LI0|NetworkPolicy web-ns/server\" --nflog-group 9"
+			if text := l.run("iptables-"+backend+"-save", "-t", "filter"); !strings.Contains(text, want) {
+				t.Errorf("want %q in\n%s", want, text)
+			}
+			for range 6 {
+				l.expect(dataplane.Allow, "client", "10.65.0.2", 80)
+			}
+			l.expect(dataplane.Deny, "client", "10.65.0.2", 81) // it comes after all of the others
+			limited := 0
+			for last := LogPrefix(server.ID, dataplane.Ingress, 1); ; limited++ {
+				if got := <-heard; got == last {
+					break
+				}
+			}
+			if limited != 2 {
+				t.Errorf("%d packets of 6 were logged, want 2", limited)
+			}
+			again, err := New(cfg)
+			must(t, err)
+			defer again.Close()
+			if res := apply(t, again, s, nil); res.Stats.Writes > 0 {
+				t.Errorf("%d writes where the kernel was right", res.Stats.Writes)
+			}
+		})
 	}
 }

@@ -88,3 +88,22 @@ func TestVerdictRulesOnly(t *testing.T) {
 		}
 	}
 }
+
+func TestLogLimits(t *testing.T) {
+	for _, c := range []struct {
+		rate  string
+		burst int
+		want  string // "": refused
+	}{
+		{"10/second", 0, "-m limit --limit 10/sec "},
+		{"10/second", 5, "-m limit --limit 10/sec "},
+		{"90/minute", 20, "-m limit --limit 90/min --limit-burst 20 "},
+		{"1/hour", 100, "-m limit --limit 1/hour --limit-burst 100 "},
+		{"1/hour", 200, ""}, {"10", 5, ""}, {"10/sec", 5, ""}, {"0/second", 5, ""}, {"10001/second", 5, ""}, {"-1/second", 5, ""}, {"1/second", -1, ""}, {"/second", 5, ""},
+	} {
+		got, err := logLimit(c.rate, c.burst)
+		if got != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%s, %d: %q, %v; want %q", c.rate, c.burst, got, err, c.want)
+		}
+	}
+}

@@ -15,7 +15,8 @@ func newDataplane(c *config.Config, log *slog.Logger) (dataplane.Dataplane, erro
 		return nil, err
 	}
 	return linux.New(linux.Config{
-		Backend: c.IptablesBackend, MarkMask: mark, LogGroup: uint16(c.LogGroup), LogVerdicts: c.LogVerdicts, LockFile: c.IptablesLockFile,
+		Backend: c.IptablesBackend, MarkMask: mark, LogGroup: uint16(c.LogGroup), LockFile: c.IptablesLockFile,
+		LogRate: c.LogRateLimit, LogBurst: c.LogRateBurst, LogVerdicts: c.LogVerdicts,
 		FullCheck: c.ReadInterval, Log: log,
 	})
 }

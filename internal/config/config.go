@@ -33,6 +33,8 @@ type Config struct {
 	IptablesLockFile string        `felid:"iptablesLockFile" help:"lock file of iptables-legacy (default: the program's own)"`
 	MarkMask         string        `felid:"markMask" default:"0xffff0000" help:"packet mark bits that felid may use"`
 	LogGroup         int           `felid:"logGroup" default:"1" help:"NFLOG group of Log rules and verdicts"`
+	LogRateLimit     string        `felid:"logRateLimit" help:"how often each Log rule logs: 10/second, /minute or /hour; empty: each packet"`
+	LogRateBurst     int           `felid:"logRateBurst" default:"5" help:"how many packets a Log rule logs at once before logRateLimit counts"`
 	LogVerdicts      bool          `felid:"logVerdicts" default:"false" help:"log through NFLOG what every rule, tier and profile decides about each new connection; see felid explain"`
 	DriftInterval    time.Duration `felid:"driftInterval" default:"5s" help:"how often cheap signs of foreign changes are looked at"`
 	ReadInterval     time.Duration `felid:"readInterval" default:"4m" help:"how often the kernel is read back whole"`
@@ -62,6 +64,12 @@ func (c *Config) Validate() error {
 	if c.LogGroup < 1 || c.LogGroup > 65535 {
 		bad("logGroup", strconv.Itoa(c.LogGroup)+" is out of range", "1 to 65535")
 	}
+	if !logRate.MatchString(c.LogRateLimit) {
+		bad("logRateLimit", fmt.Sprintf("%q is not a rate", c.LogRateLimit), "1 to 10000, then /second, /minute or /hour; or empty")
+	}
+	if c.LogRateBurst < 1 || c.LogRateBurst > 10000 {
+		bad("logRateBurst", strconv.Itoa(c.LogRateBurst)+" is out of range", "1 to 10000")
+	}
 	if c.Listen != "" {
 		if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 			bad("listen", err.Error(), "HOST:PORT")
@@ -74,6 +82,8 @@ func (c *Config) Validate() error {
 }
 
 var nodeName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
+
+var logRate = regexp.MustCompile(`^(([1-9][0-9]{0,3}|10000)/(second|minute|hour))?$`)
 
 // Mark is MarkMask as a number.
 func (c *Config) Mark() (uint32, error) {

@@ -72,13 +72,13 @@ func TestAllFaultsAreNamed(t *testing.T) {
 func TestValidate(t *testing.T) {
 	for _, args := range [][]string{
 		{"--node=UPPER"}, {"--interface-prefix="}, {"--mtu=100"}, {"--mark-mask=0x7"}, {"--mark-mask=many"},
-		{"--log-group=0"}, {"--listen=nowhere"}, {"--drift-interval=1ms"},
+		{"--log-group=0"}, {"--log-rate-limit=10"}, {"--log-rate-limit=0/second"}, {"--log-rate-limit=1/day"}, {"--log-rate-burst=0"}, {"--listen=nowhere"}, {"--drift-interval=1ms"},
 	} {
 		if _, _, err := Load(parse(t, append([]string{"--node=n"}, args...)...), noEnv); err == nil {
 			t.Errorf("%v: no error", args)
 		}
 	}
-	if _, _, err := Load(parse(t, "--node=n1.example"), noEnv); err != nil {
+	if _, _, err := Load(parse(t, "--node=n1.example", "--log-rate-limit=10/second"), noEnv); err != nil {
 		t.Error(err)
 	}
 }
