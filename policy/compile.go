@@ -29,12 +29,13 @@ func compilePolicy(p *policy) *compiled {
 	return c
 }
 
-// compileProfile is of a profile that exists. Its rules' selectors are of no namespace.
+// compileProfile is of a profile that has rules. Their selectors are of no namespace.
 func compileProfile(p *profile) *compiled {
-	key := v3.KeyOf(p.object)
+	key := v3.Key{Kind: v3.KindProfile, Name: p.name}
 	c := newCompiled(key, "")
-	c.policy.Ingress = c.rules(&policy{key: key}, dataplane.Ingress, p.object.Spec.Ingress)
-	c.policy.Egress = c.rules(&policy{key: key}, dataplane.Egress, p.object.Spec.Egress)
+	ingress, egress := p.rules()
+	c.policy.Ingress = c.rules(&policy{key: key}, dataplane.Ingress, ingress)
+	c.policy.Egress = c.rules(&policy{key: key}, dataplane.Egress, egress)
 	return c
 }
 
@@ -48,17 +49,27 @@ func newCompiled(key v3.Key, tier string) *compiled {
 func (c *compiled) rules(p *policy, dir dataplane.Direction, rules []v3.Rule) []dataplane.Rule {
 	var out []dataplane.Rule
 	for i := range rules {
+		written := cmp.Or(rules[i].Written, i+1) - 1
 		r := ruleCompiler{
 			compiled: c, reader: reader{key: p.key}, namespace: p.namespace, dir: dir, in: &rules[i],
-			field: fmt.Sprintf("spec.%s[%d]", dir, i),
+			field: fmt.Sprintf("spec.%s[%d]", dir, written),
 		}
-		r.out.Index = i
+		r.out.Index = written
 		if made := r.compile(); len(made) > 0 {
 			out = append(slices.Grow(out, len(rules)-i), made...)
 		}
-		c.conditions = append(c.conditions, r.reader.conditions...)
+		c.note(r.reader.conditions)
 	}
 	return out
+}
+
+// note adds conditions; what several parts of one rule say is said once.
+func (c *compiled) note(conditions []Condition) {
+	for _, condition := range conditions {
+		if !slices.Contains(c.conditions, condition) {
+			c.conditions = append(c.conditions, condition)
+		}
+	}
 }
 
 // ruleCompiler turns one stored rule into what a dataplane matches: none where the rule is left out, at most two.
@@ -220,6 +231,8 @@ func anyType(i *v3.ICMPFields) bool { return i != nil && i.Type == nil }
 
 func (r *ruleCompiler) readUnsupported() {
 	switch {
+	case r.in.Unsupported != "":
+		r.unsupported = r.in.Unsupported
 	case len(r.in.Unknown) > 0:
 		r.unsupported = fmt.Sprintf("this version does not know the field %s", r.in.Unknown[0])
 	case r.in.HTTP != nil:
@@ -239,6 +252,9 @@ func (r *ruleCompiler) readSide(e *v3.EntityRule, at string, out *dataplane.Side
 	}
 	if e.NotSelector != "" {
 		out.NotIPSets = append(out.NotIPSets, r.set(selectorSet(r.peers(at+".notSelector", e.NotSelector), r.negated())))
+	}
+	if e.NodeSelector != "" {
+		out.IPSets = append(out.IPSets, r.set(nodeSet(r.peers(at+".nodes", e.NodeSelector))))
 	}
 	r.readService(e, at, out)
 }

@@ -34,6 +34,7 @@ type Decider struct {
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name,omitempty"`
 	Tier      string `json:"tier,omitempty"`
+	Stage     string `json:"stage,omitempty"`
 	Rule      int    `json:"rule"` // from 0; -1 where no rule decided
 	Reason    string `json:"reason"`
 }
@@ -47,6 +48,18 @@ const (
 	ReasonOwnNode   = "own node"       // from the endpoint's own node, which is always let in: Allow
 	ReasonNoIPv6    = "no IPv6"        // the host does not route IPv6: Deny
 	ReasonToHost    = "to host"        // policy allows, but the host takes nothing from its workloads: Deny
+	ReasonProbePort = "probe port"     // from the endpoint's own node to a port that its probes name: Allow
+
+	ReasonFailsafe   = "failsafe"          // a port of the host that no policy closes: Allow
+	ReasonUnreadable = "unreadable"        // the HostEndpoint can't be read: Deny
+	ReasonNoForward  = "no forward policy" // nothing decided about what a host endpoint forwards: Allow
+)
+
+// The stages of policy at a host endpoint; "" is that for local traffic, and the only one of workloads.
+const (
+	StageUntracked = "untracked"
+	StagePreDNAT   = "preDNAT"
+	StageForward   = "forward"
 )
 
 // Step is one rule that was looked at.
@@ -55,6 +68,7 @@ type Step struct {
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name"`
 	Tier      string `json:"tier,omitempty"`
+	Stage     string `json:"stage,omitempty"`
 	Rule      int    `json:"rule"`
 	Action    string `json:"action"`
 	Matched   bool   `json:"matched"`
@@ -64,14 +78,13 @@ type Step struct {
 	Note string `json:"note,omitempty"`
 }
 
-// Evaluate says what the policy of one endpoint does with a flow, by walking the State as a dataplane does. An endpoint that the
-// State lacks is an error of the caller, and panics.
+// Evaluate says what the policy of one endpoint does with a flow, by walking the State as a dataplane does; a host endpoint's, with
+// what the host itself sends or gets (see EvaluateForward). An endpoint that the State lacks is an error of the caller, and panics.
 func Evaluate(s *dataplane.State, ep dataplane.EndpointID, dir dataplane.Direction, f Flow) Verdict {
-	endpoint := s.Endpoints[ep]
-	if endpoint == nil {
-		panic(fmt.Sprintf("policy: the state has no endpoint %s", ep))
+	w := newWalk(s, ep, dir, f)
+	if w.endpoint.Host != nil {
+		return w.verdict(w.crossHost(""))
 	}
-	w := walk{state: s, endpoint: endpoint, dir: dir, flow: f}
 	if reason := w.beforePolicy(); reason != "" {
 		return w.verdict(actionOf(reason), Decider{Rule: -1, Reason: reason})
 	}
@@ -82,12 +95,21 @@ func Evaluate(s *dataplane.State, ep dataplane.EndpointID, dir dataplane.Directi
 	return w.verdict(action, by)
 }
 
+func newWalk(s *dataplane.State, ep dataplane.EndpointID, dir dataplane.Direction, f Flow) *walk {
+	endpoint := s.Endpoints[ep]
+	if endpoint == nil {
+		panic(fmt.Sprintf("policy: the state has no endpoint %s", ep))
+	}
+	return &walk{state: s, endpoint: endpoint, dir: dir, flow: f}
+}
+
 // walk is the way of one flow through one side of an endpoint.
 type walk struct {
 	state    *dataplane.State
 	endpoint *dataplane.Endpoint
 	dir      dataplane.Direction
-	flow     Flow
+	flow     Flow   // as the stage sees it
+	stage    string // that is asked
 	trace    []Step
 }
 
@@ -103,14 +125,29 @@ func (w *walk) beforePolicy() string {
 		return ReasonNoIPv6
 	case w.dir == dataplane.Egress && !slices.Contains(ep.Addresses, f.Src) && !inNets(ep.AllowedSources, f.Src):
 		return ReasonSpoofed
-	case w.dir == dataplane.Ingress && w.isOwnNode(f.Src) && w.state.Host.HostToWorkload == dataplane.HostToWorkloadAll:
+	case w.dir == dataplane.Ingress && w.isOwnNode(f.Src):
+		return w.fromOwnNode()
+	}
+	return ""
+}
+
+// fromOwnNode is the reason by which a node may reach its own workload; "" where that is for policy.
+func (w *walk) fromOwnNode() string {
+	switch w.state.Host.HostToWorkload {
+	case dataplane.HostToWorkloadAll:
 		return ReasonOwnNode
+	case dataplane.HostToWorkloadProbePorts:
+		if slices.ContainsFunc(w.endpoint.Probes, func(p dataplane.NamedPort) bool {
+			return p.Protocol == w.flow.Protocol && p.Port == w.flow.DstPort
+		}) {
+			return ReasonProbePort
+		}
 	}
 	return ""
 }
 
 func actionOf(reason string) dataplane.Action {
-	if reason == ReasonOwnNode {
+	if reason == ReasonOwnNode || reason == ReasonProbePort {
 		return dataplane.Allow
 	}
 	return dataplane.Deny
@@ -123,8 +160,16 @@ func (w *walk) isOwnNode(a netip.Addr) bool {
 
 // tiers asks tier after tier, then the profiles.
 func (w *walk) tiers() (dataplane.Action, Decider) {
-	for i := range w.endpoint.Tiers {
-		t := &w.endpoint.Tiers[i]
+	if action, by := w.inTiers(w.endpoint.Tiers); action != dataplane.Pass {
+		return action, by
+	}
+	return w.profiles()
+}
+
+// inTiers asks tier after tier; Pass where none decides.
+func (w *walk) inTiers(tiers []dataplane.EndpointTier) (dataplane.Action, Decider) {
+	for i := range tiers {
+		t := &tiers[i]
 		policies := t.Ingress
 		if w.dir == dataplane.Egress {
 			policies = t.Egress
@@ -136,7 +181,7 @@ func (w *walk) tiers() (dataplane.Action, Decider) {
 			return action, by
 		}
 	}
-	return w.profiles()
+	return dataplane.Pass, Decider{}
 }
 
 // tier gives Allow, Deny, or Pass where the next tier is to decide.
@@ -147,7 +192,9 @@ func (w *walk) tier(t *dataplane.EndpointTier, policies []dataplane.PolicyID) (d
 		}
 	}
 	last := policies[len(policies)-1]
-	return t.Default, Decider{Kind: last.Kind, Namespace: last.Namespace, Name: last.Name, Tier: t.Name, Rule: -1, Reason: ReasonEndOfTier}
+	return t.Default, Decider{
+		Kind: last.Kind, Namespace: last.Namespace, Name: last.Name, Tier: t.Name, Stage: w.stage, Rule: -1, Reason: ReasonEndOfTier,
+	}
 }
 
 // profiles gives Allow or Deny. Pass in a profile goes on to the next.
@@ -171,11 +218,13 @@ func (w *walk) policy(id dataplane.PolicyID) (dataplane.Action, Decider) {
 		r := &rules[i]
 		why := w.whyNot(r)
 		w.trace = append(w.trace, Step{
-			Kind: id.Kind, Namespace: id.Namespace, Name: id.Name, Tier: p.Tier, Rule: r.Index,
+			Kind: id.Kind, Namespace: id.Namespace, Name: id.Name, Tier: p.Tier, Stage: w.stage, Rule: r.Index,
 			Action: r.Action.String(), Matched: why == "", Why: why, Note: r.Note,
 		})
 		if why == "" && r.Action != dataplane.Log {
-			return r.Action, Decider{Kind: id.Kind, Namespace: id.Namespace, Name: id.Name, Tier: p.Tier, Rule: r.Index, Reason: ReasonRule}
+			return r.Action, Decider{
+				Kind: id.Kind, Namespace: id.Namespace, Name: id.Name, Tier: p.Tier, Stage: w.stage, Rule: r.Index, Reason: ReasonRule,
+			}
 		}
 	}
 	return 0, Decider{}

@@ -8,11 +8,13 @@ import (
 	"github.com/felid-net/felid/dataplane"
 )
 
-// Answer is what becomes of a flow: Allow when both sides allow. A side whose endpoint the State does not hold is nil.
+// Answer is what becomes of a flow: Allow when both sides allow, and the host endpoints that forward it. A side is nil whose endpoint the State
+// does not hold, or that has no say: what a node and its own workloads send each other crosses no interface of the node.
 type Answer struct {
 	Verdict dataplane.Action
 	Egress  *Verdict
 	Ingress *Verdict
+	Forward []Verdict // in the order of the way; nil where none does
 }
 
 // Explain judges both sides of a flow, found by address.
@@ -21,41 +23,67 @@ func Explain(s *dataplane.State, f Flow) Answer {
 }
 
 // ExplainBetween judges the flow where it is known which endpoints it is between, so that a spoofed source can be asked about; "" for
-// what is no endpoint.
+// what is no endpoint. How it goes from node to node is taken from the nodes' addresses: nothing is known of encapsulation, nor of which interface
+// of several it takes.
 func ExplainBetween(s *dataplane.State, from, to dataplane.EndpointID, f Flow) Answer {
-	a := Answer{Verdict: dataplane.Allow}
-	judge := func(id dataplane.EndpointID, dir dataplane.Direction) *Verdict {
-		if s.Endpoints[id] == nil {
-			return nil
-		}
-		v := Evaluate(s, id, dir, f)
+	w := newWay(s, from, to, f)
+	a := Answer{Verdict: dataplane.Allow, Egress: w.egress(), Ingress: w.ingress(), Forward: w.forward()}
+	for _, v := range a.Sides() {
 		if v.Action != dataplane.Allow {
 			a.Verdict = dataplane.Deny
 		}
-		return &v
 	}
-	a.Egress, a.Ingress = judge(from, dataplane.Egress), judge(to, dataplane.Ingress)
 	return a
 }
 
-// EndpointAt is the endpoint with that address, the first by id where several have it; "" for none.
-func EndpointAt(s *dataplane.State, address netip.Addr) dataplane.EndpointID {
-	var first dataplane.EndpointID
-	for id, ep := range s.Endpoints {
-		if slices.Contains(ep.Addresses, address) && (first == "" || id < first) {
-			first = id
-		}
+// Sides are all that had a say: the source's side, those that forward, the destination's.
+func (a *Answer) Sides() []*Verdict {
+	var all []*Verdict
+	if a.Egress != nil {
+		all = append(all, a.Egress)
 	}
-	return first
+	for i := range a.Forward {
+		all = append(all, &a.Forward[i])
+	}
+	if a.Ingress != nil {
+		all = append(all, a.Ingress)
+	}
+	return all
 }
 
-// MarshalJSON writes "verdict", "egress" and "ingress", null where a side is no endpoint of the State.
+// EndpointAt is the endpoint with that address: a workload before a host endpoint, the first by id where several have it. An address of a node
+// that is no endpoint's is that of the host endpoint for all its interfaces. "" for none.
+func EndpointAt(s *dataplane.State, address netip.Addr) dataplane.EndpointID {
+	var workload, host dataplane.EndpointID
+	for id, ep := range s.Endpoints {
+		if !slices.Contains(ep.Addresses, address) {
+			continue
+		}
+		first := &workload
+		if ep.Host != nil {
+			first = &host
+		}
+		if *first == "" || id < *first {
+			*first = id
+		}
+	}
+	if workload != "" {
+		return workload
+	}
+	if node := nodeAt(s, address); node != "" {
+		return hostEndpointAt(s, node, []netip.Addr{address})
+	}
+	return host
+}
+
+// MarshalJSON writes "verdict", "egress" and "ingress", null where a side is no endpoint of the State, and "forward" where there is any.
 func (a Answer) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
-		Verdict string   `json:"verdict"`
-		Egress  *Verdict `json:"egress"`
-		Ingress *Verdict `json:"ingress"`
-	}{a.Verdict.String(), a.Egress, a.Ingress})
+		Verdict string    `json:"verdict"`
+		Egress  *Verdict  `json:"egress"`
+		Ingress *Verdict  `json:"ingress"`
+		Forward []Verdict `json:"forward,omitempty"`
+	}{a.Verdict.String(), a.Egress, a.Ingress, a.Forward})
 }
 
 // MarshalJSON writes "endpoint", "verdict", "by" and "trace".

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	v3 "github.com/felid-net/felid/api/v3"
+	"github.com/felid-net/felid/policy"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"pgregory.net/rapid"
 )
@@ -157,12 +158,31 @@ func (m maker) spec() v3.PolicySpec {
 		Ingress: some(m, "ingress", 4, m.rule), Egress: some(m, "egress", 3, m.rule),
 		ServiceAccountSelector: pick(m, "serviceAccountSelector", "", "", "", "", "", "team == 'a'"),
 	}
+	if m.chance("hint?", 8) {
+		s.PerformanceHints = []string{v3.AssumeNeededOnEveryNode}
+	}
 	if m.chance("types?", 40) {
 		s.Types = some(m, "types", 2, func() v3.PolicyType {
 			return pick(m, "type", v3.PolicyTypeIngress, v3.PolicyTypeEgress, v3.PolicyTypeIngress, v3.PolicyTypeEgress, "Sideways")
 		})
 	}
 	return s
+}
+
+// ofCluster makes a view of a ClusterNetworkPolicy, whose rules may be parts of one that was written, and mean nodes.
+func (m maker) ofCluster(o *v3.GlobalNetworkPolicy) {
+	o.Kind = string(v3.KindClusterNetworkPolicy)
+	for _, rules := range [][]v3.Rule{o.Spec.Ingress, o.Spec.Egress} {
+		for i := range rules {
+			rules[i].Written = 1 + i/2
+			if m.chance("nodes?", 40) {
+				rules[i].Destination.NodeSelector = pick(m, "nodes", "all()", "zone == 'a'", "!has(zone)", "zone =")
+			}
+			if m.chance("unsupported?", 10) {
+				rules[i].Unsupported = "a part of it"
+			}
+		}
+	}
 }
 
 func (m maker) workload() *v3.WorkloadEndpoint {
@@ -214,16 +234,19 @@ func (m maker) block() *v3.IPAMBlock {
 }
 
 func (m maker) profile() *v3.Profile {
-	o := &v3.Profile{ObjectMeta: metav1.ObjectMeta{Name: pick(m, "profile", "kns.n1", "kns.n2", "kns.n3", "ksa.n1.sa1", "ksa.n2.sa1", "extra")}}
+	o := &v3.Profile{ObjectMeta: metav1.ObjectMeta{Name: pick(m, "profile", "kns.n1", "kns.n2", "kns.n3", "ksa.n1.sa1", "ksa.n2.sa1", "extra", policy.DefaultAllow)}}
 	o.Spec.LabelsToApply = map[string]string{
 		pick(m, "key", "pcns.team", "pcsa.team", "app"): pick(m, "value", "a", "b"), "pcns.projectcalico.org/name": pick(m, "value", "n1", "n2"),
+	}
+	if m.chance("namespace label?", 20) {
+		o.Spec.LabelsToApply["projectcalico.org/namespace"] = m.namespace()
 	}
 	o.Spec.Ingress, o.Spec.Egress = some(m, "ingress", 2, m.rule), some(m, "egress", 1, m.rule)
 	return o
 }
 
 func (m maker) object() v3.Object {
-	switch rapid.IntRange(0, 12).Draw(m.T, "kind") {
+	switch rapid.IntRange(0, 14).Draw(m.T, "kind") {
 	case 0, 1, 2:
 		return m.workload()
 	case 3, 4:
@@ -231,7 +254,11 @@ func (m maker) object() v3.Object {
 	case 5:
 		o := &v3.GlobalNetworkPolicy{ObjectMeta: m.meta("", m.name("gnp", 4)), Spec: v3.GlobalNetworkPolicySpec{PolicySpec: m.spec()}}
 		o.Spec.NamespaceSelector = pick(m, "policy namespaces", "", "", "team == 'a'", "all()", "team =")
-		o.Spec.PreDNAT = m.chance("preDNAT", 5)
+		if m.chance("of the cluster?", 30) {
+			m.ofCluster(o)
+			return o
+		}
+		o.Spec.DoNotTrack, o.Spec.PreDNAT, o.Spec.ApplyOnForward = m.chance("doNotTrack", 15), m.chance("preDNAT", 15), m.chance("applyOnForward", 40)
 		return o
 	case 6:
 		o := &v3.NetworkPolicy{ObjectMeta: m.meta(m.namespace(), m.name("np", 3)), Spec: v3.NetworkPolicySpec{PolicySpec: m.spec()}}
@@ -249,17 +276,28 @@ func (m maker) object() v3.Object {
 		return m.profile()
 	case 11:
 		return m.service()
+	case 12, 13:
+		return m.hostEndpoint()
 	}
-	switch rapid.IntRange(0, 2).Draw(m.T, "rare kind") {
-	case 0:
+	if m.chance("block?", 50) {
 		return m.block()
-	case 1:
-		o := &v3.Node{ObjectMeta: metav1.ObjectMeta{Name: pick(m, "node", "a", "b")}}
-		o.Spec.Addresses = some(m, "addresses", 2, func() v3.NodeAddress { return v3.NodeAddress{Address: m.address()} })
-		return o
 	}
-	o := &v3.HostEndpoint{ObjectMeta: m.meta("", m.name("host", 2))}
-	o.Spec = v3.HostEndpointSpec{Node: "a", InterfaceName: "*", ExpectedIPs: some(m, "addresses", 2, m.address), Profiles: []string{"extra"}, Ports: some(m, "ports", 1, m.endpointPort)}
+	o := &v3.Node{ObjectMeta: metav1.ObjectMeta{Name: pick(m, "node", "a", "b")}}
+	o.Labels = pick(m, "node labels", nil, map[string]string{"zone": "a"}, map[string]string{"zone": "b"})
+	o.Spec.Addresses = some(m, "addresses", 2, func() v3.NodeAddress { return v3.NodeAddress{Address: m.address()} })
+	return o
+}
+
+func (m maker) hostEndpoint() *v3.HostEndpoint {
+	o := &v3.HostEndpoint{ObjectMeta: m.meta("", m.name("host", 4))}
+	o.Spec = v3.HostEndpointSpec{
+		Node: pick(m, "node", "a", "a", "a", "b", ""), InterfaceName: pick(m, "interface", "*", "*", "eth0", "eth1", "", "", "no interface"),
+		ExpectedIPs: some(m, "addresses", 3, m.address), Ports: some(m, "ports", 1, m.endpointPort),
+		Profiles: some(m, "profiles", 2, func() string { return pick(m, "profile", "extra", "absent", policy.DefaultAllow, policy.DefaultAllow) }),
+	}
+	if m.chance("unreadable?", 10) {
+		o.Spec.Invalid = "metadata.labels.role 5 does not fit"
+	}
 	return o
 }
 

@@ -5,6 +5,7 @@ import (
 
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/policy/selector"
 )
 
 // Options say whose State is wanted.
@@ -23,8 +24,14 @@ func Resolve(objects []v3.Object, opts Options) (*dataplane.State, *Report) {
 	for _, o := range objects {
 		w.read(o)
 	}
+	w.electHosts()
 	for _, p := range w.locals {
 		w.resolveEndpoint(p)
+	}
+	for _, p := range w.policies {
+		if p.everywhere {
+			w.usePolicy(p)
+		}
 	}
 	for _, spec := range w.sets {
 		w.resolveSet(spec)
@@ -37,11 +44,14 @@ type world struct {
 	node     dataplane.NodeName
 	peers    []*peer
 	locals   map[dataplane.EndpointID]*peer
+	hosts    map[dataplane.NodeName][]*peer // local host endpoints, before it is decided which of them count
 	claims   *claims
 	policies []*policy
 	profiles profileSet
 	tiers    map[string]*v3.Tier
 	services map[serviceName]*service
+	// nodeLabels are those of the nodes of state.
+	nodeLabels map[dataplane.NodeName]selector.Map
 
 	state      *dataplane.State
 	sets       map[dataplane.IPSetID]*setSpec // that the policies of state use
@@ -51,9 +61,10 @@ type world struct {
 func newWorld(opts Options) *world {
 	w := &world{
 		node:   opts.Node,
-		locals: map[dataplane.EndpointID]*peer{}, claims: newClaims(), profiles: profileSet{},
+		locals: map[dataplane.EndpointID]*peer{}, hosts: map[dataplane.NodeName][]*peer{}, claims: newClaims(), profiles: profileSet{},
 		tiers: map[string]*v3.Tier{}, services: map[serviceName]*service{},
-		state: dataplane.NewState(), sets: map[dataplane.IPSetID]*setSpec{},
+		nodeLabels: map[dataplane.NodeName]selector.Map{},
+		state:      dataplane.NewState(), sets: map[dataplane.IPSetID]*setSpec{},
 	}
 	w.state.Host = opts.Host
 	return w
@@ -65,7 +76,7 @@ func (w *world) read(o v3.Object) {
 	switch o := o.(type) {
 	case *v3.Node:
 		node := newNode(o, r)
-		w.state.Nodes[node.Name] = node
+		w.state.Nodes[node.Name], w.nodeLabels[node.Name] = node, o.Labels
 	case *v3.Tier:
 		w.tiers[o.Name] = o
 	case *v3.Profile:
@@ -90,9 +101,25 @@ func (w *world) read(o v3.Object) {
 func (w *world) readPeer(p *peer) {
 	w.peers = append(w.peers, p)
 	w.claims.add(p)
-	if p.endpoint != nil {
+	switch {
+	case p.endpoint == nil:
+	case p.endpoint.Host != nil:
+		w.hosts[p.endpoint.Node] = append(w.hosts[p.endpoint.Node], p)
+	default:
 		if other := w.locals[p.endpoint.ID]; other == nil || p.compareClaim(other) < 0 {
 			w.locals[p.endpoint.ID] = p
+		}
+	}
+}
+
+func (w *world) electHosts() {
+	for _, hosts := range w.hosts {
+		elected, rivals := electHosts(hosts)
+		for _, p := range elected {
+			w.locals[p.endpoint.ID] = p
+		}
+		for _, r := range rivals {
+			w.conditions = append(w.conditions, r.condition())
 		}
 	}
 }
@@ -121,10 +148,7 @@ func (w *world) resolveEndpoint(p *peer) {
 			w.use(named.id(), func() *compiled { return compileProfile(named) })
 		}
 	}
-	ep := *p.endpoint
-	ep.Tiers = endpointTiers(mine, w.tier)
-	ep.Profiles = endpointProfiles(p.profiles)
-	w.state.Endpoints[ep.ID] = &ep
+	w.state.Endpoints[p.endpoint.ID] = p.resolved(mine, w.tier)
 }
 
 func (w *world) usePolicy(p *policy) {
@@ -153,6 +177,9 @@ func (w *world) resolveSet(spec *setSpec) {
 	w.state.IPSets[spec.id] = set
 	add := func(m dataplane.Member) { set.Members[m] = struct{}{} }
 
+	for name, node := range w.state.Nodes {
+		spec.contributeNode(w.nodeLabels[name], node, add)
+	}
 	svc := w.services[spec.service]
 	spec.standing(svc, add)
 	if sel := spec.peers(svc); sel != nil {

@@ -6,6 +6,7 @@ import (
 
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/policy/selector"
 )
 
 // Resolver computes, step by step, what Resolve computes from scratch: after any sequence of updates, Flush gives the State that
@@ -30,14 +31,17 @@ type Resolver struct {
 
 	elected  map[dataplane.EndpointID]*livePeer
 	defeated map[dataplane.EndpointID][]*livePeer // that claim the id of an elected one
+	hosts    map[dataplane.NodeName]*hostSeats
 	programs map[dataplane.PolicyID]*program
 	sets     map[dataplane.IPSetID]*liveSet
 
-	everyone  *peerIndex                  // to find the peers of a set
-	locals    *peerIndex                  // to find the endpoints of a policy: elected ones only
-	bySet     *selectorIndex[*liveSet]    // to find the sets of a peer
-	byPolicy  *selectorIndex[*livePolicy] // to find the policies of an endpoint
-	ofService map[serviceName][]*liveSet  // sets that a service contributes to
+	everyone   *peerIndex                  // to find the peers of a set
+	locals     *peerIndex                  // to find the endpoints of a policy: elected ones only
+	bySet      *selectorIndex[*liveSet]    // to find the sets of a peer
+	byPolicy   *selectorIndex[*livePolicy] // to find the policies of an endpoint
+	nodeLabels map[dataplane.NodeName]selector.Map
+	nodeSets   map[*liveSet]struct{}      // that nodes contribute to
+	ofService  map[serviceName][]*liveSet // sets that a service contributes to
 
 	dirtyEndpoints map[dataplane.EndpointID]struct{}
 	dirtyPrograms  map[*program]struct{}
@@ -50,10 +54,11 @@ func NewResolver(opts Options) *Resolver {
 		node: opts.Node, state: dataplane.NewState(), changes: dataplane.NewChanges(),
 		peers: map[v3.Key]*livePeer{}, policies: map[v3.Key]*livePolicy{}, profiles: profileSet{}, tiers: map[string]*v3.Tier{},
 		services: map[serviceName]*service{}, claims: newClaims(), conditions: map[v3.Key][]Condition{},
-		elected: map[dataplane.EndpointID]*livePeer{}, defeated: map[dataplane.EndpointID][]*livePeer{},
+		elected: map[dataplane.EndpointID]*livePeer{}, defeated: map[dataplane.EndpointID][]*livePeer{}, hosts: map[dataplane.NodeName]*hostSeats{},
 		programs: map[dataplane.PolicyID]*program{}, sets: map[dataplane.IPSetID]*liveSet{},
 		everyone: newPeerIndex(), locals: newPeerIndex(),
 		bySet: newSelectorIndex[*liveSet](), byPolicy: newSelectorIndex[*livePolicy](), ofService: map[serviceName][]*liveSet{},
+		nodeLabels: map[dataplane.NodeName]selector.Map{}, nodeSets: map[*liveSet]struct{}{},
 		dirtyEndpoints: map[dataplane.EndpointID]struct{}{}, dirtyPrograms: map[*program]struct{}{}, dirtySets: map[*liveSet]struct{}{},
 	}
 	r.state.Host = opts.Host
@@ -80,7 +85,7 @@ func (r *Resolver) Update(key v3.Key, o v3.Object) {
 	case v3.KindServiceEndpoints:
 		view, _ := o.(*v3.ServiceEndpoints)
 		r.updateService(key, view, read)
-	case v3.KindNetworkPolicy, v3.KindGlobalNetworkPolicy, v3.KindKubernetesNetworkPolicy:
+	case v3.KindNetworkPolicy, v3.KindGlobalNetworkPolicy, v3.KindKubernetesNetworkPolicy, v3.KindClusterNetworkPolicy:
 		r.updatePolicy(key, newPolicy(o, read))
 	case v3.KindWorkloadEndpoint, v3.KindHostEndpoint, v3.KindNetworkSet, v3.KindGlobalNetworkSet:
 		r.updatePeer(key, newPeer(o, r.node, r.profiles, read))
@@ -136,6 +141,11 @@ func (r *Resolver) newReport() *Report {
 	for _, conditions := range r.conditions {
 		all = append(all, conditions...)
 	}
+	for _, seats := range r.hosts {
+		for _, rivalry := range seats.rivals {
+			all = append(all, rivalry.condition())
+		}
+	}
 	for id, prog := range r.programs {
 		if prog.installed == nil {
 			continue
@@ -153,21 +163,6 @@ func keyOf(id dataplane.PolicyID) v3.Key {
 }
 
 func (r *Resolver) tier(name string) tier { return tierNamed(name, r.tiers[name]) }
-
-func (r *Resolver) updateNode(name dataplane.NodeName, o *v3.Node, read *reader) {
-	if o == nil {
-		if r.state.Nodes[name] != nil {
-			delete(r.state.Nodes, name)
-			r.changes.Nodes[name] = struct{}{}
-		}
-		return
-	}
-	node := newNode(o, read)
-	if old := r.state.Nodes[name]; old == nil || !slices.Equal(old.Addresses, node.Addresses) {
-		r.state.Nodes[name] = node
-		r.changes.Nodes[name] = struct{}{}
-	}
-}
 
 // updateTier may move the tier among the others of any endpoint that has it.
 func (r *Resolver) updateTier(name string, o *v3.Tier) {
@@ -193,6 +188,9 @@ func (r *Resolver) updatePolicy(key v3.Key, p *policy) {
 		for len(old.peers) > 0 {
 			r.detach(old.peers[0], old)
 		}
+		if old.everywhere {
+			r.disuse(policyID(key))
+		}
 		delete(r.policies, key)
 	}
 	if p == nil {
@@ -204,11 +202,15 @@ func (r *Resolver) updatePolicy(key v3.Key, p *policy) {
 	live := &livePolicy{policy: p}
 	r.policies[key] = live
 	r.touchProgram(p.id())
-	if p.hostOnly {
-		return
+	if p.everywhere {
+		r.use(p.id())
 	}
 	r.byPolicy.add(live, p.selector)
-	r.locals.matches(p.selector, r.profiles, func(e *livePeer) { r.attach(e, live) })
+	r.locals.matches(p.selector, r.profiles, func(e *livePeer) {
+		if p.mayBeFor(e.peer) {
+			r.attach(e, live)
+		}
+	})
 }
 
 // attach notes that a policy selects an elected endpoint; detach, that it no longer does.
@@ -234,15 +236,13 @@ func (r *Resolver) flushEndpoint(id dataplane.EndpointID) {
 		}
 		return
 	}
-	ep := *p.endpoint
 	policies := make([]*policy, len(p.policies))
 	for i, l := range p.policies {
 		policies[i] = l.policy
 	}
-	ep.Tiers = endpointTiers(policies, r.tier)
-	ep.Profiles = endpointProfiles(p.profiles)
-	if old == nil || !reflect.DeepEqual(old, &ep) {
-		r.state.Endpoints[id] = &ep
+	ep := p.resolved(policies, r.tier)
+	if old == nil || !reflect.DeepEqual(old, ep) {
+		r.state.Endpoints[id] = ep
 		r.changes.Endpoints[id] = struct{}{}
 	}
 }

@@ -144,6 +144,10 @@ func (r *Resolver) nominate(p *livePeer) {
 	if p.endpoint == nil {
 		return
 	}
+	if p.endpoint.Host != nil {
+		r.seat(p)
+		return
+	}
 	id := p.endpoint.ID
 	switch other := r.elected[id]; {
 	case other == nil:
@@ -160,6 +164,10 @@ func (r *Resolver) nominate(p *livePeer) {
 // dismiss takes a local endpoint out of the race for its id.
 func (r *Resolver) dismiss(p *livePeer) {
 	if p.endpoint == nil {
+		return
+	}
+	if p.endpoint.Host != nil {
+		r.unseat(p)
 		return
 	}
 	id := p.endpoint.ID

@@ -31,6 +31,7 @@ func (r *Resolver) releaseSets(c *compiled) {
 		delete(r.sets, id)
 		delete(r.state.IPSets, id)
 		delete(r.dirtySets, s)
+		delete(r.nodeSets, s)
 		if !s.fresh {
 			r.changes.IPSets[id] = nil
 		}
@@ -44,6 +45,7 @@ func (r *Resolver) releaseSets(c *compiled) {
 func (r *Resolver) fill(s *liveSet) {
 	r.dirtySets[s] = struct{}{}
 	svc := r.services[s.service]
+	r.fillNodes(s)
 	s.standing(svc, s.add)
 	s.peers = s.setSpec.peers(svc)
 	if s.peers == nil {

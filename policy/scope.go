@@ -23,8 +23,12 @@ type policy struct {
 	egress    bool
 	// in and out are the rules. Nothing else is kept of the stored object, whose metadata may be large.
 	in, out []v3.Rule
-	// hostOnly: it is for host endpoints alone.
-	hostOnly bool
+	// everywhere: its rules and sets are to be at hand on every node, before any endpoint there is selected.
+	everywhere bool
+	// stage at which it is asked; any but "" is of host endpoints alone.
+	stage string
+	// forward: at host endpoints it is asked about what they forward, too.
+	forward bool
 }
 
 // newPolicy is nil for what is no policy, and for a policy whose selectors, tier or types can't be read: it counts as absent.
@@ -37,12 +41,13 @@ func newPolicy(o v3.Object, r *reader) *policy {
 		spec, p.namespace = &o.Spec.PolicySpec, o.Namespace
 	case *v3.GlobalNetworkPolicy:
 		spec, namespaces = &o.Spec.PolicySpec, o.Spec.NamespaceSelector
-		p.hostOnly = o.Spec.DoNotTrack || o.Spec.PreDNAT
+		p.stage, p.forward = stageOf(&o.Spec), o.Spec.ApplyOnForward
 	default:
 		return nil
 	}
 	p.tier, p.order = cmp.Or(spec.Tier, v3.DefaultTier), orderOf(spec.Order)
 	p.in, p.out = slices.Clone(spec.Ingress), slices.Clone(spec.Egress)
+	p.everywhere = slices.Contains(spec.PerformanceHints, v3.AssumeNeededOnEveryNode)
 	p.readTypes(spec, r)
 	if strings.ContainsAny(p.tier, " ./") {
 		r.report("spec.tier", ConditionInvalid, "%q is not the name of a tier; valid: a DNS label", p.tier)
@@ -57,10 +62,31 @@ func newPolicy(o v3.Object, r *reader) *policy {
 		}
 		return nil
 	}
-	if p.hostOnly {
-		r.report("spec", ConditionNotEnforced, "doNotTrack and preDNAT are for host endpoints, on which policy is not enforced yet")
-	}
+	p.readStage(o, r)
 	return p
+}
+
+// stageOf is where a policy is asked. The API has doNotTrack and preDNAT stand alone, and beside applyOnForward; where they don't, the earlier of both
+// counts, and it counts whether or not applyOnForward is there: neither can tell what is forwarded.
+func stageOf(s *v3.GlobalNetworkPolicySpec) string {
+	switch {
+	case s.DoNotTrack:
+		return StageUntracked
+	case s.PreDNAT:
+		return StagePreDNAT
+	}
+	return ""
+}
+
+// readStage says what of the policy its stage has no room for.
+func (p *policy) readStage(o v3.Object, r *reader) {
+	if g, ok := o.(*v3.GlobalNetworkPolicy); ok && g.Spec.DoNotTrack && g.Spec.PreDNAT {
+		r.report("spec.preDNAT", ConditionPartiallyInvalid, "left out: can't go with doNotTrack, which comes before it")
+	}
+	if p.stage == StagePreDNAT && p.egress {
+		p.egress = false
+		r.report("spec.egress", ConditionPartiallyInvalid, "left out: preDNAT is for ingress alone")
+	}
 }
 
 // ownNamespace keeps a namespaced policy to its namespace.
@@ -90,8 +116,17 @@ func policyID(k v3.Key) dataplane.PolicyID {
 	return dataplane.PolicyID{Kind: string(k.Kind), Namespace: k.Namespace, Name: k.Name}
 }
 
-// selects tells whether the policy is for a workload.
-func (p *policy) selects(w *peer) bool { return !p.hostOnly && p.selector.Evaluate(w) }
+// selects tells whether the policy is for a local endpoint.
+func (p *policy) selects(e *peer) bool { return p.mayBeFor(e) && p.selector.Evaluate(e) }
+
+// mayBeFor tells whether the policy is for endpoints of this sort, whatever its selector says. Where a host endpoint can't be read no policy is asked.
+func (p *policy) mayBeFor(e *peer) bool {
+	host := e.endpoint.Host
+	if host == nil {
+		return p.stage == ""
+	}
+	return host.Fault == "" && p.namespace == "" && (p.ingress || p.egress)
+}
 
 func orderOf(order *float64) float64 {
 	if order == nil {

@@ -33,6 +33,8 @@ type setSpec struct {
 	use  setUse
 	// selector of the peers that contribute; nil for a set that takes nothing from them.
 	selector *selector.Selector
+	// nodes are those that contribute their addresses, by their labels; nil for a set that takes nothing from them.
+	nodes *selector.Selector
 	// portName: the peers contribute where their port of this name listens ("" in a set of nets).
 	portName string
 	// fixed members are there whatever the peers.
@@ -64,6 +66,12 @@ func (s *setSpec) identify(text string) *setSpec {
 func selectorSet(sel *selector.Selector, use setUse) *setSpec {
 	s := &setSpec{typ: dataplane.SetNets, use: use, selector: sel}
 	return s.identify("selector " + sel.String())
+}
+
+// nodeSet holds addresses of nodes. No other selector means a node.
+func nodeSet(sel *selector.Selector) *setSpec {
+	s := &setSpec{typ: dataplane.SetNets, nodes: sel}
+	return s.identify("nodes " + sel.String())
 }
 
 // namedPortSet holds the ports of that name of all endpoints, whatever selector stands beside them in the rule: that one has a set of
@@ -123,6 +131,16 @@ func (s *setSpec) standing(svc *service, add func(dataplane.Member)) {
 				s.addPorts(net, namedPorts(e.Ports), add)
 			}
 		}
+	}
+}
+
+// contributeNode calls add for each address of a node, if its labels match.
+func (s *setSpec) contributeNode(labels selector.Labels, n *dataplane.Node, add func(dataplane.Member)) {
+	if s.nodes == nil || n == nil || !s.nodes.Evaluate(labels) {
+		return
+	}
+	for _, net := range fullLength(n.Addresses) {
+		add(dataplane.Member{Prefix: net})
 	}
 }
 

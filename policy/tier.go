@@ -57,8 +57,12 @@ func compareBools(a, b bool) int {
 }
 
 func missingTier(p *policy) Condition {
-	return Condition{Object: p.key, Field: "spec.tier", Type: ConditionTierMissing,
-		Message: "there is no Tier " + p.tier + ": the policy is enforced after all other tiers, and what it does not decide is denied"}
+	c := Condition{Object: p.key, Field: "spec.tier", Type: ConditionTierMissing,
+		Message: "there is no Tier " + p.tier + ": the policy is enforced after all other tiers"}
+	if p.stage == "" {
+		c.Message += ", and what it does not decide is denied"
+	}
+	return c
 }
 
 // endpointTiers groups the policies that select an endpoint.
@@ -100,7 +104,8 @@ func endpointProfiles(named []*profile) []dataplane.PolicyID {
 }
 
 func (p *profile) decides() bool {
-	return p.object != nil && len(p.object.Spec.Ingress)+len(p.object.Spec.Egress) > 0
+	ingress, egress := p.rules()
+	return len(ingress)+len(egress) > 0
 }
 
 func (p *profile) id() dataplane.PolicyID {

@@ -8,41 +8,36 @@ import (
 // Unused are the policies that select no endpoint among the objects, neither a workload nor a host endpoint, in the order of the
 // objects. s is what Resolve made of the same objects for every node. A policy that can't be read counts as absent.
 func Unused(objects []v3.Object, s *dataplane.State) []v3.Key {
-	hosts := hostPeers(objects)
+	used := map[dataplane.PolicyID]bool{}
+	for _, e := range s.Endpoints {
+		eachPolicy(e, func(id dataplane.PolicyID) { used[id] = true })
+	}
 	var out []v3.Key
 	for _, o := range objects {
 		p := newPolicy(o, &reader{key: v3.KeyOf(o)})
-		if p != nil && s.Policies[p.id()] == nil && !selectsAny(p, hosts) {
+		if p != nil && !used[p.id()] {
 			out = append(out, p.key)
 		}
 	}
 	return out
 }
 
-func selectsAny(p *policy, hosts []*peer) bool {
-	if p.namespace != "" {
-		return false // host endpoints are in no namespace
+// eachPolicy visits the policies that select an endpoint; one may be visited more than once.
+func eachPolicy(e *dataplane.Endpoint, visit func(dataplane.PolicyID)) {
+	stages := [][]dataplane.EndpointTier{e.Tiers}
+	if h := e.Host; h != nil {
+		stages = append(stages, h.Untracked, h.PreDNAT, h.Forward)
 	}
-	for _, h := range hosts {
-		if p.selector.Evaluate(h) {
-			return true
+	for _, tiers := range stages {
+		for _, t := range tiers {
+			for _, id := range t.Ingress {
+				visit(id)
+			}
+			for _, id := range t.Egress {
+				visit(id)
+			}
 		}
 	}
-	return false
-}
-
-func hostPeers(objects []v3.Object) []*peer {
-	profiles := profileSet{}
-	var hosts []*peer
-	for _, o := range objects {
-		switch o := o.(type) {
-		case *v3.Profile:
-			profiles.named(o.Name).set(o)
-		case *v3.HostEndpoint:
-			hosts = append(hosts, newHostEndpoint(o, profiles, &reader{key: v3.KeyOf(o)}))
-		}
-	}
-	return hosts
 }
 
 // BuiltInTier tells whether a tier of that name is there even where no Tier object is.

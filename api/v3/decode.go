@@ -83,6 +83,9 @@ func decodeSlowly(kind Kind, data []byte, faults []error, strict bool) (Object, 
 	}
 	o, _ := newObject(kind)
 	r := repair{ruleFaults: map[string]*ruleFault{}}
+	if kind == KindHostEndpoint {
+		r.host = &HostEndpointSpec{}
+	}
 	tree = r.walk(tree, reflect.TypeOf(o).Elem(), "")
 	r.duplicates(faults)
 	if err := decodeTree(tree, o); err != nil {

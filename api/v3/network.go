@@ -1,6 +1,8 @@
 package v3
 
 import (
+	"fmt"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -54,6 +56,22 @@ type HostEndpointSpec struct {
 	Profiles []string `json:"profiles,omitempty"`
 	// +optional
 	Ports []EndpointPort `json:"ports,omitempty"`
+
+	// Invalid says what of the object can't be read ("" if all can) but for its node and elements of its lists: whom it is for, or by which policies.
+	// Only decoders that are not strict fill it. InterfaceName is then UnreadableInterface where it is the interface that can't be read.
+	// +kubebuilder:skipversion
+	Invalid string `json:"-"`
+}
+
+// UnreadableInterface is what stands for the name of an interface that can't be read: no interface has it.
+const UnreadableInterface = "<unreadable>"
+
+// InterfaceProblem says why interfaceName can't be read; nil where it can, or is left out.
+func (s *HostEndpointSpec) InterfaceProblem() error {
+	if s.InterfaceName == "" || s.InterfaceName == "*" || interfaceName.MatchString(s.InterfaceName) {
+		return nil
+	}
+	return fmt.Errorf("%q is not an interface; valid: \"*\", or a name of at most 15 characters", s.InterfaceName)
 }
 
 // EndpointPort is a named port of an endpoint.

@@ -14,6 +14,9 @@ const (
 	PolicyTypeEgress  PolicyType = "Egress"
 )
 
+// AssumeNeededOnEveryNode is the performance hint by which a policy is made ready on nodes where it selects nothing yet.
+const AssumeNeededOnEveryNode = "AssumeNeededOnEveryNode"
+
 // DefaultTier is the tier of a policy that names none.
 const DefaultTier = "default"
 

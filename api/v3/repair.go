@@ -13,6 +13,7 @@ type repair struct {
 	errs       []FieldError
 	hopeless   bool                  // something that can't be left out does not fit
 	ruleFaults map[string]*ruleFault // by path of the rule: "spec.ingress[0]"
+	host       *HostEndpointSpec     // of a HostEndpoint, what can't be read of it; else nil
 }
 
 type ruleFault struct {
@@ -151,11 +152,30 @@ func (r *repair) misfit(path, problem, valid string) {
 		r.errs = append(r.errs, FieldError{Field: path, Problem: problem, Valid: valid})
 		return
 	}
-	if slices.ContainsFunc(droppable, func(prefix string) bool { return strings.HasPrefix(path, prefix) }) {
+	if r.hostField(path, problem) || slices.ContainsFunc(droppable, func(prefix string) bool { return strings.HasPrefix(path, prefix) }) {
 		r.errs = append(r.errs, FieldError{Field: path, Problem: problem, Valid: valid})
 		return
 	}
 	r.fatal(path, problem, valid)
+}
+
+// hostField tells whether the object is a HostEndpoint that is still somebody's without the field, and notes what it then lacks: a
+// node that drops it would open an interface.
+func (r *repair) hostField(path, problem string) bool {
+	if r.host == nil || strings.HasPrefix(path, "spec.node") {
+		return false
+	}
+	name, inSpec := strings.CutPrefix(path, "spec.")
+	if !inSpec && !strings.HasPrefix(path, "metadata.labels") {
+		return false
+	}
+	if !strings.HasPrefix(name, "ports[") && r.host.Invalid == "" {
+		r.host.Invalid = path + " " + problem
+	}
+	if name == "interfaceName" {
+		r.host.InterfaceName = UnreadableInterface
+	}
+	return true
 }
 
 func (r *repair) fatal(path, problem, valid string) {
@@ -197,8 +217,14 @@ func rulePath(path string) string {
 	return ""
 }
 
-// mark writes what was found into the rules.
+// mark writes what was found into the rules, or the host endpoint.
 func (r *repair) mark(o Object) {
+	if h, ok := o.(*HostEndpoint); ok {
+		h.Spec.Invalid = r.host.Invalid
+		if r.host.InterfaceName != "" {
+			h.Spec.InterfaceName = r.host.InterfaceName
+		}
+	}
 	ingress, egress := rulesOf(o)
 	for direction, rules := range map[string][]Rule{"ingress": ingress, "egress": egress} {
 		for i := range rules {

@@ -148,7 +148,7 @@ func (v *validator) oneOf(field, value string, valid ...string) {
 
 var (
 	policyName    = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)?$`)
-	interfaceName = regexp.MustCompile(`^[^\s/:*]{1,15}$`)
+	interfaceName = regexp.MustCompile(`^[^\s/:*<>]{1,15}$`)
 	domainName    = regexp.MustCompile(`^(\*\.)?([a-zA-Z0-9_]([-a-zA-Z0-9_]{0,61}[a-zA-Z0-9_])?\.)*[a-zA-Z0-9_]([-a-zA-Z0-9_]{0,61}[a-zA-Z0-9_])?\.?$`)
 )
 

@@ -24,7 +24,7 @@ func (v *validator) policy(s *PolicySpec) {
 	v.policySelector("spec.serviceAccountSelector", s.ServiceAccountSelector)
 	v.types(s)
 	for i, hint := range s.PerformanceHints {
-		v.oneOf(fmt.Sprintf("spec.performanceHints[%d]", i), hint, "AssumeNeededOnEveryNode")
+		v.oneOf(fmt.Sprintf("spec.performanceHints[%d]", i), hint, AssumeNeededOnEveryNode)
 	}
 	v.rules(s.Ingress, s.Egress)
 }
