@@ -29,10 +29,10 @@ var converters = map[string]converter{
 	"networking.k8s.io/v1 NetworkPolicy":                 networkPolicy,
 	policyGroup + "/v1alpha1 AdminNetworkPolicy":         convert(withoutView),
 	policyGroup + "/v1alpha1 BaselineAdminNetworkPolicy": convert(withoutView),
-	policyGroup + "/v1alpha2 ClusterNetworkPolicy":       convert(withoutView),
+	policyGroup + "/v1alpha2 ClusterNetworkPolicy":       clusterNetworkPolicy,
 }
 
-// policyGroup is the group of the cluster's own policies, which are stored and not enforced yet.
+// policyGroup is the group of the cluster's own policies. Those of v1alpha1 are stored, and not enforced.
 const policyGroup = "policy.networking.k8s.io"
 
 func withoutView(*metav1.PartialObjectMetadata) ([]v3.Object, []v3.FieldError) { return nil, nil }
@@ -90,6 +90,14 @@ func networkPolicy(text []byte, strict bool) (metav1.Object, []v3.Object, []v3.F
 		return nil, nil, nil, err
 	}
 	return origin, one(policy), errs, nil
+}
+
+func clusterNetworkPolicy(text []byte, strict bool) (metav1.Object, []v3.Object, []v3.FieldError, error) {
+	policy, errs, err := kube.DecodeClusterNetworkPolicy(text, strict)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return policy, one(policy), errs, nil
 }
 
 // fieldErrors are the fields of a policy that do not exist, as the API server would refuse them. Those of other Kubernetes objects are

@@ -65,7 +65,7 @@ type Raw struct {
 // Enforced tells whether the object has an effect in this version, or is only stored.
 func (r *Raw) Enforced() bool {
 	meta, err := sniff(r.JSON)
-	return err != nil || !strings.HasPrefix(meta.APIVersion, policyGroup+"/")
+	return err != nil || meta.APIVersion != policyGroup+"/v1alpha1"
 }
 
 // All are the objects alone, in order.

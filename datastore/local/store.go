@@ -358,7 +358,7 @@ func faultsOf(path string, c *contents) []datastore.Fault {
 // unknownScope tells whether e is an unknown field of a policy outside of its rules.
 func unknownScope(e *v3.FieldError) bool {
 	kind := keyFrom(e.Object).Kind
-	return (kind == v3.KindNetworkPolicy || kind == v3.KindGlobalNetworkPolicy) && strings.HasPrefix(e.Problem, "unknown field") &&
+	return (kind == v3.KindNetworkPolicy || kind == v3.KindGlobalNetworkPolicy || kind == v3.KindClusterNetworkPolicy) && strings.HasPrefix(e.Problem, "unknown field") &&
 		strings.HasPrefix(e.Field, "spec.") && !strings.HasPrefix(e.Field, "spec.ingress[") && !strings.HasPrefix(e.Field, "spec.egress[")
 }
 

@@ -20,6 +20,7 @@ const flushAfter = 5 * time.Millisecond
 // Kinds are the kinds of resource that a node watches.
 var Kinds = []v3.Kind{
 	v3.KindTier, v3.KindProfile, v3.KindNetworkPolicy, v3.KindGlobalNetworkPolicy, v3.KindKubernetesNetworkPolicy,
+	v3.KindClusterNetworkPolicy,
 	v3.KindNetworkSet, v3.KindGlobalNetworkSet, v3.KindHostEndpoint, v3.KindServiceEndpoints,
 	v3.KindNode, v3.KindIPPool, v3.KindIPAMBlock, v3.KindWorkloadEndpoint,
 }
