@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -215,8 +216,11 @@ func TestPrioritiesRiseAndNamesDiffer(t *testing.T) {
 // TestTooManyRulesAreDenied: what does not fit between the priorities is denied, and said so.
 func TestTooManyRulesAreDenied(t *testing.T) {
 	var rules []dataplane.Rule
-	for i := range lastPriority - policyPriority + 1 {
-		rules = append(rules, dataplane.Rule{Action: dataplane.Allow, Protocol: 6, Dst: dataplane.Side{Ports: []dataplane.PortRange{{Min: uint16(i), Max: uint16(i)}}}})
+	for i := range lastPriority - policyPriority + 1 { // no two of which can be one
+		net := netip.PrefixFrom(netip.AddrFrom4([4]byte{11, byte(i >> 8), byte(i), 0}), 24)
+		rules = append(rules, dataplane.Rule{
+			Action: dataplane.Allow, Protocol: 6, Src: dataplane.Side{Nets: []netip.Prefix{net}}, Dst: dataplane.Side{Ports: []dataplane.PortRange{{Min: uint16(i), Max: uint16(i)}}},
+		})
 	}
 	acls, unsupported := Render(state(rules, nil), testID)
 	if len(unsupported) != 1 || !strings.Contains(unsupported[0].Reason, "more rules than HNS has priorities") {
@@ -235,13 +239,20 @@ func TestTooManyRulesAreDenied(t *testing.T) {
 
 // TestTooManyRulesByPassAreDenied: tiers whose product explodes deny what the Pass rules match, and the rest goes on.
 func TestTooManyRulesByPassAreDenied(t *testing.T) {
-	var pass, allow []dataplane.Rule
-	for i := range 200 {
+	var pass, decide []dataplane.Rule
+	for i := range 200 { // Pass rules of sources and ports before rules of source ports, in both tiers
 		net := netip.PrefixFrom(netip.AddrFrom4([4]byte{11, byte(i), 0, 0}), 16)
-		pass = append(pass, dataplane.Rule{Action: dataplane.Pass, Src: dataplane.Side{Nets: []netip.Prefix{net}}, Index: i})
-		port := dataplane.PortRange{Min: uint16(1000 + 2*i), Max: uint16(1000 + 2*i)}
-		allow = append(allow, dataplane.Rule{Action: dataplane.Allow, Protocol: 6, Dst: dataplane.Side{Ports: []dataplane.PortRange{port}}})
+		port := []dataplane.PortRange{{Min: uint16(1000 + 2*i), Max: uint16(1000 + 2*i)}}
+		pass = append(pass, dataplane.Rule{Action: dataplane.Pass, Src: dataplane.Side{Nets: []netip.Prefix{net}}, Dst: dataplane.Side{Ports: port}, Index: i})
+		action := dataplane.Allow
+		if i%2 == 0 {
+			action = dataplane.Deny
+		}
+		ports := []dataplane.PortRange{{Min: uint16(i), Max: uint16(1000 + 2*i)}}
+		decide = append(decide, dataplane.Rule{Action: action, Src: dataplane.Side{Nets: []netip.Prefix{netip.MustParsePrefix("11.0.0.0/8")}, Ports: ports}, Index: 200 + i})
 	}
+	allow := slices.Clone(decide)
+	pass = append(pass, decide...)
 	pass = append(pass, dataplane.Rule{Action: dataplane.Allow, Src: dataplane.Side{Nets: someNets[:1]}, Index: len(pass)})
 	s := state(allow, nil)
 	first := dataplane.PolicyID{Kind: "GlobalNetworkPolicy", Name: "first"}

@@ -28,14 +28,21 @@ func AddrsOf(prefixes ...netip.Prefix) Addrs {
 	slices.SortFunc(sorted, func(a, b netipx.IPRange) int { return a.From().Compare(b.From()) })
 	out := sorted[:0]
 	for _, r := range sorted {
-		last := len(out) - 1
-		if last < 0 || !touches(out[last], r) {
-			out = append(out, r)
-		} else if r.To().Compare(out[last].To()) > 0 {
-			out[last] = netipx.IPRangeFrom(out[last].From(), r.To())
-		}
+		out = appendRange(out, r)
 	}
 	return addrsOf(out)
+}
+
+// appendRange adds a range that does not begin before the last.
+func appendRange(ranges []netipx.IPRange, r netipx.IPRange) []netipx.IPRange {
+	last := len(ranges) - 1
+	if last < 0 || !touches(ranges[last], r) {
+		return append(ranges, r)
+	}
+	if r.To().Compare(ranges[last].To()) > 0 {
+		ranges[last] = netipx.IPRangeFrom(ranges[last].From(), r.To())
+	}
+	return ranges
 }
 
 // addrsOf takes normal ranges over.
@@ -67,6 +74,12 @@ func (a Addrs) All() bool { return !a.limited }
 
 // Empty tells whether none is.
 func (a Addrs) Empty() bool { return a.limited && len(a.ranges) == 0 }
+
+func (a Addrs) hasIPv4() bool { return a.All() || len(a.ranges) > 0 && a.ranges[0].From().Is4() }
+
+func (a Addrs) hasIPv6() bool {
+	return a.All() || len(a.ranges) > 0 && a.ranges[len(a.ranges)-1].From().Is6()
+}
 
 // Contains tells whether ip is in a.
 func (a Addrs) Contains(ip netip.Addr) bool {

@@ -32,6 +32,19 @@ func (m Match) Intersect(o Match) (Match, bool) {
 	return out, true
 }
 
+// overlaps tells whether any packet is in both; it is cheaper than an intersection.
+func (m Match) overlaps(o Match) bool {
+	return !m.Protocols.Intersect(o.Protocols).Empty() && m.SrcPorts.overlaps(o.SrcPorts) && m.DstPorts.overlaps(o.DstPorts) &&
+		m.Src.overlaps(o.Src) && m.Dst.overlaps(o.Dst)
+}
+
+// covers tells whether all packets of o are in m.
+func (m Match) covers(o Match) bool {
+	return o.Protocols.Minus(m.Protocols).Empty() && (m.SrcPorts.All() || o.SrcPorts.Minus(m.SrcPorts).Empty()) &&
+		(m.DstPorts.All() || o.DstPorts.Minus(m.DstPorts).Empty()) && (m.Src.All() || o.Src.Minus(m.Src).Empty()) &&
+		(m.Dst.All() || o.Dst.Minus(m.Dst).Empty())
+}
+
 // Minus is what is in m and not in o, as disjoint matches: at most one per set of a Match.
 func (m Match) Minus(o Match) []Match {
 	if _, ok := m.Intersect(o); !ok {

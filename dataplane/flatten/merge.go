@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
+
+	"go4.org/netipx"
 )
 
 // Union is what is in either.
@@ -11,7 +13,19 @@ func (a Addrs) Union(b Addrs) Addrs {
 	if a.All() || b.All() {
 		return Addrs{}
 	}
-	return a.complement().Intersect(b.complement()).complement()
+	out := make([]netipx.IPRange, 0, len(a.ranges)+len(b.ranges))
+	for i, j := 0, 0; i < len(a.ranges) || j < len(b.ranges); {
+		var next netipx.IPRange
+		if j == len(b.ranges) || i < len(a.ranges) && a.ranges[i].From().Compare(b.ranges[j].From()) <= 0 {
+			next = a.ranges[i]
+			i++
+		} else {
+			next = b.ranges[j]
+			j++
+		}
+		out = appendRange(out, next)
+	}
+	return addrsOf(out)
 }
 
 // Equal tells whether both have the same addresses.

@@ -49,7 +49,7 @@ func (p Ports) Ranges() []dataplane.PortRange {
 
 // Contains tells whether port is in p.
 func (p Ports) Contains(port uint16) bool {
-	return slices.ContainsFunc(p.Ranges(), func(r dataplane.PortRange) bool { return r.Min <= port && port <= r.Max })
+	return p.All() || slices.ContainsFunc(p.ranges, func(r dataplane.PortRange) bool { return r.Min <= port && port <= r.Max })
 }
 
 // Intersect is what is in both.
@@ -74,6 +74,28 @@ func (p Ports) Intersect(q Ports) Ports {
 	}
 	return Ports{limited: true, ranges: out}
 }
+
+// overlaps tells whether any port is in both.
+func (p Ports) overlaps(q Ports) bool {
+	if p.All() || q.All() {
+		return !p.Empty() && !q.Empty()
+	}
+	for i, j := 0, 0; i < len(p.ranges) && j < len(q.ranges); {
+		a, b := p.ranges[i], q.ranges[j]
+		if max(a.Min, b.Min) <= min(a.Max, b.Max) {
+			return true
+		}
+		if a.Max < b.Max {
+			i++
+		} else {
+			j++
+		}
+	}
+	return false
+}
+
+// Equal tells whether both have the same ports.
+func (p Ports) Equal(q Ports) bool { return p.limited == q.limited && slices.Equal(p.ranges, q.ranges) }
 
 // Minus is what is in p and not in q.
 func (p Ports) Minus(q Ports) Ports { return p.Intersect(q.complement()) }

@@ -1,7 +1,6 @@
 package flatten
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -196,90 +195,4 @@ func TestMinusIsDisjoint(t *testing.T) {
 			}
 		}
 	})
-}
-
-// drawTiers are tiers as Tiers wants them: each ends with something for everything.
-func drawTiers(t *rapid.T) [][]Rule {
-	sets := NewSets(someSets)
-	var tiers [][]Rule
-	n := rapid.IntRange(1, 4).Draw(t, "tiers")
-	for i := range n {
-		actions := []dataplane.Action{dataplane.Allow, dataplane.Deny, dataplane.Pass}
-		if i == n-1 {
-			actions = actions[:2]
-		}
-		action := rapid.SampledFrom(actions)
-		var rules []Rule
-		for j := range rapid.IntRange(0, 4).Draw(t, "rules") {
-			r := drawRule(t)
-			_, over := sets.Matches(&r)
-			a := action.Draw(t, "action")
-			for _, m := range over {
-				rules = append(rules, Rule{m, a, Origin{Tier: fmt.Sprint(i), Index: j}})
-			}
-		}
-		tiers = append(tiers, append(rules, Rule{Action: action.Draw(t, "default"), From: Origin{Tier: fmt.Sprint(i), Index: -1}}))
-	}
-	return tiers
-}
-
-func firstOf(rules []Rule, p packet) Rule {
-	for _, r := range rules {
-		if r.has(p) {
-			return r
-		}
-	}
-	panic("nothing matches")
-}
-
-func TestTiersAreOneList(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		tiers := drawTiers(t)
-		limit := rapid.SampledFrom([]int{1, 3, 10, 1000000}).Draw(t, "limit")
-		rules, denied := Tiers(tiers, limit)
-		if limit == 1000000 && len(denied) > 0 {
-			t.Fatalf("denied %v", denied)
-		}
-		for range 20 {
-			p := drawPacket(t)
-			got := firstOf(rules, p)
-			var want Rule
-			var passed []Origin
-			for _, tier := range tiers {
-				if want = firstOf(tier, p); want.Action != dataplane.Pass {
-					break
-				}
-				passed = append(passed, want.From)
-			}
-			if got.Action == dataplane.Deny && slices.Contains(denied, got.From) && slices.Contains(passed, got.From) {
-				continue // for want of room
-			}
-			if got.Action != want.Action || got.From != want.From {
-				t.Fatalf("%+v: %v by %v, want %v by %v", p, got.Action, got.From, want.Action, want.From)
-			}
-		}
-	})
-}
-
-func TestTiersPutLaterRulesInThePlaceOfPass(t *testing.T) {
-	rule := func(action dataplane.Action, tier string, index int, nets ...string) Rule {
-		r := Rule{Action: action, From: Origin{Tier: tier, Index: index}}
-		if len(nets) > 0 {
-			r.Src = AddrsOf(prefixes(nets...)...)
-		}
-		return r
-	}
-	rules, denied := Tiers([][]Rule{
-		{rule(dataplane.Pass, "a", 0, "10.0.0.0/8"), rule(dataplane.Deny, "a", 1, "10.0.0.0/7"), rule(dataplane.Pass, "a", -1), rule(dataplane.Allow, "a", -2)},
-		{rule(dataplane.Allow, "b", 0, "10.1.0.0/16", "192.0.2.0/24"), rule(dataplane.Deny, "b", -1)},
-	}, 100)
-	want := []string{"Allow b 0 [10.1.0.0/16]", "Deny b -1 [10.0.0.0/8]", "Deny a 1 [10.0.0.0/7]", "Allow b 0 [10.1.0.0/16 192.0.2.0/24]", "Deny b -1 [0.0.0.0/0]"}
-	if len(denied) > 0 || len(rules) != len(want) {
-		t.Fatalf("%d rules, denied %v", len(rules), denied)
-	}
-	for i, r := range rules {
-		if got := fmt.Sprintf("%v %s %d %v", r.Action, r.From.Tier, r.From.Index, r.Src.Prefixes(4)); got != want[i] {
-			t.Errorf("rule %d: %s, want %s", i, got, want[i])
-		}
-	}
 }
