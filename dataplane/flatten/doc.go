@@ -22,7 +22,7 @@
 //     number of matches that the deciding rules fall into. It replaces a product by a sum: Pass rules cost what is cut out of the rules behind them.
 //   - The first up to one of the Pass rules, and the second from there on.
 //
-// So a list is never longer than the first form, n - p + p·m at most; and t tiers whose Pass rules leave the rules behind them in d matches each
+// So a list never costs more than the first form, n - p + p·m rules at most; and t tiers whose Pass rules leave the rules behind them in d matches each
 // are at most t·d + m rules, where the first form has up to p^(t-1)·m. (The tests compare the two, on random tiers and on usual ones.)
 //
 // Each list is made tidy before and after. A rule goes when earlier rules have all of its packets; when later ones do the same to all of them;

@@ -102,14 +102,14 @@ func plain(tiers [][]Rule) []Rule {
 	return after
 }
 
-// TestTiersAreNeverLonger than they are with the later rules in the place of each Pass.
-func TestTiersAreNeverLonger(t *testing.T) {
+// TestTiersAreNeverDearer than they are with the later rules in the place of each Pass.
+func TestTiersAreNeverDearer(t *testing.T) {
 	shorter := 0
 	rapid.Check(t, func(t *rapid.T) {
 		tiers := drawTiers(t)
 		rules, _ := Tiers(tiers, 1000000)
 		want := plain(tiers)
-		if len(rules) > len(want) || cost(rules) > cost(want) {
+		if cost(rules) > cost(want) {
 			t.Fatalf("%d rules (cost %d), plainly %d (cost %d)", len(rules), cost(rules), len(want), cost(want))
 		}
 		if len(rules) < len(want) {
