@@ -24,7 +24,12 @@ func DecodeJSON(kind Kind, data []byte, strict bool) (Object, []FieldError) {
 	if !ok {
 		return nil, []FieldError{{Object: string(kind), Field: "kind", Problem: "unknown kind", Valid: "a kind of " + APIVersion}}
 	}
-	faults, err := kjson.UnmarshalStrict(data, o)
+	var faults []error
+	var err error
+	if !decodeQuickly(data, o) {
+		o, _ = newObject(kind)
+		faults, err = kjson.UnmarshalStrict(data, o)
+	}
 	if err == nil && len(faults) == 0 {
 		if errs := checkType(kind, o); errs != nil {
 			return nil, errs

@@ -166,10 +166,27 @@ func (p Port) Problem() error {
 	return err
 }
 
+// plainText is what stands between quotes, where it means what it says.
+func plainText(json string) (string, bool) {
+	if len(json) < 3 || json[0] != '"' || json[len(json)-1] != '"' {
+		return "", false
+	}
+	text := json[1 : len(json)-1]
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return "", false
+		}
+	}
+	return text, true
+}
+
 // scalarText is the text of a JSON string, or the digits of a whole number. Anything else, and the empty text, comes back in angle
 // brackets, which no name has.
 func scalarText(data []byte) string {
 	text := string(data)
+	if plain, ok := plainText(text); ok {
+		return plain
+	}
 	if len(data) > 0 && data[0] == '"' && json.Unmarshal(data, &text) == nil && text != "" || isNumber(text) {
 		return text
 	}

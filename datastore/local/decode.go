@@ -75,7 +75,8 @@ func parse(path string, data []byte, strict bool) *contents {
 	for i := range p.out.docs {
 		p.document(i)
 	}
-	return &p.out
+	out := p.out // not a part of p, which holds the data
+	return &out
 }
 
 // document decodes one document.

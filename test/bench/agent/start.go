@@ -32,8 +32,11 @@ func (b *bench) cold(name string, objects []v3.Object) error {
 		starts = append(starts, s)
 	}
 	bars := [3]bar{b.barsOf("legacy", 2.1, 0.8), b.barsOf("legacy", 1.7, 0.5), b.barsOf("legacy", 118, 60)}
-	if name == "W2" {
+	switch name {
+	case "W2":
 		bars = [3]bar{b.barsOf("legacy", 3.7, 1.5), b.barsOf("legacy", 4.2, 1.5), b.barsOf("legacy", 177, 90)}
+	case "W3":
+		bars = [3]bar{b.barsOf("legacy", 18.3, 4), b.barsOf("legacy", 23, 5), b.barsOf("legacy", 390, 200)}
 	}
 	b.starts(name+" cold start", starts, bars)
 	return nil
