@@ -64,7 +64,7 @@ type Endpoint struct {
 	Tiers []EndpointTier
 	// Profiles, in order, decide after the last tier; where none matches, the packet is dropped.
 	Profiles []PolicyID
-	// Probes are the ports that the kubelet's probes of the pod name; sorted. See HostToWorkloadProbePorts.
+	// Probes are the ports that the kubelet's probes of the pod go to; sorted, without names. See HostToWorkloadProbePorts.
 	Probes []NamedPort
 	// Host is what more there is to an interface of the host itself; nil for a workload.
 	Host *HostEndpoint

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	v3 "github.com/felid-net/felid/api/v3"
-	"github.com/felid-net/felid/policy"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"pgregory.net/rapid"
 )
@@ -197,6 +196,9 @@ func (m maker) workload() *v3.WorkloadEndpoint {
 	if m.chance("twin?", 15) {
 		o.Spec.Pod = "p1"
 	}
+	if m.chance("probes?", 20) {
+		o.Spec.ProbePorts = some(m, "probes", 3, func() uint16 { return pick[uint16](m, "probe", 8080, 80, 9901) })
+	}
 	if m.chance("spoof?", 10) {
 		o.Spec.AllowSpoofedSourcePrefixes = some(m, "spoof", 2, m.net)
 	}
@@ -234,7 +236,7 @@ func (m maker) block() *v3.IPAMBlock {
 }
 
 func (m maker) profile() *v3.Profile {
-	o := &v3.Profile{ObjectMeta: metav1.ObjectMeta{Name: pick(m, "profile", "kns.n1", "kns.n2", "kns.n3", "ksa.n1.sa1", "ksa.n2.sa1", "extra", policy.DefaultAllow)}}
+	o := &v3.Profile{ObjectMeta: metav1.ObjectMeta{Name: pick(m, "profile", "kns.n1", "kns.n2", "kns.n3", "ksa.n1.sa1", "ksa.n2.sa1", "extra", v3.DefaultAllowProfile)}}
 	o.Spec.LabelsToApply = map[string]string{
 		pick(m, "key", "pcns.team", "pcsa.team", "app"): pick(m, "value", "a", "b"), "pcns.projectcalico.org/name": pick(m, "value", "n1", "n2"),
 	}
@@ -293,7 +295,9 @@ func (m maker) hostEndpoint() *v3.HostEndpoint {
 	o.Spec = v3.HostEndpointSpec{
 		Node: pick(m, "node", "a", "a", "a", "b", ""), InterfaceName: pick(m, "interface", "*", "*", "eth0", "eth1", "", "", "no interface"),
 		ExpectedIPs: some(m, "addresses", 3, m.address), Ports: some(m, "ports", 1, m.endpointPort),
-		Profiles: some(m, "profiles", 2, func() string { return pick(m, "profile", "extra", "absent", policy.DefaultAllow, policy.DefaultAllow) }),
+		Profiles: some(m, "profiles", 2, func() string {
+			return pick(m, "profile", "extra", "absent", v3.DefaultAllowProfile, v3.DefaultAllowProfile)
+		}),
 	}
 	if m.chance("unreadable?", 10) {
 		o.Spec.Invalid = "metadata.labels.role 5 does not fit"

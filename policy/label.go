@@ -101,17 +101,13 @@ func (p *profile) set(o *v3.Profile) {
 	}
 }
 
-// DefaultAllow is the profile that allows everything in both directions, without there being an object of that name. One that is
-// there counts in its place.
-const DefaultAllow = "projectcalico-default-allow"
-
 var allowAll = []v3.Rule{{Action: v3.Allow}}
 
 func (p *profile) rules() (ingress, egress []v3.Rule) {
 	switch {
 	case p.object != nil:
 		return p.object.Spec.Ingress, p.object.Spec.Egress
-	case p.name == DefaultAllow:
+	case p.name == v3.DefaultAllowProfile:
 		return allowAll, allowAll
 	}
 	return nil, nil

@@ -80,10 +80,23 @@ func newWorkload(o *v3.WorkloadEndpoint, node dataplane.NodeName, profiles profi
 	if node == "" || o.Spec.Node == string(node) {
 		p.endpoint = &dataplane.Endpoint{
 			ID: EndpointIDOf(o), Node: dataplane.NodeName(o.Spec.Node), Interface: o.Spec.InterfaceName,
-			Addresses: addrs, AllowedSources: allowed, Ports: ports,
+			Addresses: addrs, AllowedSources: allowed, Ports: ports, Probes: probes(o.Spec.ProbePorts),
 		}
 	}
 	return p
+}
+
+// probes are ports of TCP, which all probes use: sorted, no duplicates.
+func probes(ports []uint16) []dataplane.NamedPort {
+	if len(ports) == 0 {
+		return nil
+	}
+	sorted := slices.Compact(slices.Sorted(slices.Values(ports)))
+	out := make([]dataplane.NamedPort, len(sorted))
+	for i, port := range sorted {
+		out[i] = dataplane.NamedPort{Protocol: dataplane.ProtoTCP, Port: port}
+	}
+	return out
 }
 
 // inherit fills parents: the profiles that the endpoint names, and those of its namespace and service account, named or not.

@@ -153,6 +153,8 @@ type WorkloadEndpointSpec struct {
 	MAC                        string         `json:"mac,omitempty"`
 	Ports                      []EndpointPort `json:"ports,omitempty"`
 	AllowSpoofedSourcePrefixes []string       `json:"allowSpoofedSourcePrefixes,omitempty"`
+	// ProbePorts are the TCP ports that the kubelet's probes of the pod go to.
+	ProbePorts []uint16 `json:"probePorts,omitempty"`
 }
 
 // IPNAT is a floating address.

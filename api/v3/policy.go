@@ -20,6 +20,10 @@ const AssumeNeededOnEveryNode = "AssumeNeededOnEveryNode"
 // DefaultTier is the tier of a policy that names none.
 const DefaultTier = "default"
 
+// DefaultAllowProfile is the profile that allows everything in both directions, without there being an object of that name. One that
+// is there counts in its place.
+const DefaultAllowProfile = "projectcalico-default-allow"
+
 // PolicySpec is what namespaced and global policies have in common.
 type PolicySpec struct {
 	// Tier the policy belongs to; "default" if empty.

@@ -14,9 +14,7 @@ func (v *validator) networkSet(s *NetworkSetSpec) {
 func (v *validator) hostEndpoint(s *HostEndpointSpec) {
 	v.expect(s.Node != "", "spec.node", "the name of a node", "is missing")
 	v.expect(s.InterfaceName != "" || len(s.ExpectedIPs) > 0, "spec.interfaceName", "interfaceName or expectedIPs", "is missing")
-	if s.InterfaceName != "" && s.InterfaceName != "*" {
-		v.expect(interfaceName.MatchString(s.InterfaceName), "spec.interfaceName", `"*", or a name of at most 15 characters`, "%q is not an interface", s.InterfaceName)
-	}
+	v.expect(s.InterfaceProblem() == nil, "spec.interfaceName", `"*", or a name of at most 15 characters`, "%q is not an interface", s.InterfaceName)
 	for i, text := range s.ExpectedIPs {
 		if _, err := parseAddr(text); err != nil {
 			v.element(fmt.Sprintf("spec.expectedIPs[%d]", i), err)
@@ -48,6 +46,9 @@ func (v *validator) workloadEndpoint(s *WorkloadEndpointSpec) {
 	}
 	v.mac("spec.mac", s.MAC)
 	v.endpointPorts(s.Ports)
+	for i, port := range s.ProbePorts {
+		v.expect(port > 0, fmt.Sprintf("spec.probePorts[%d]", i), "1 to 65535", "is 0")
+	}
 }
 
 // address judges one that may be absent; want is 4, 6 or 0 for both.

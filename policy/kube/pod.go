@@ -32,6 +32,7 @@ func Pod(p *corev1.Pod) *v3.WorkloadEndpoint {
 			IPNetworks:         podNetworks(&p.Status),
 			Profiles:           []string{NamespaceProfile(p.Namespace), ServiceAccountProfile(p.Namespace, account)},
 			Ports:              podPorts(&p.Spec),
+			ProbePorts:         probePorts(p),
 		},
 	}
 	out.Labels = podLabels(p.Labels, p.Namespace, account)
@@ -61,19 +62,10 @@ func parseAddr(text string) (netip.Addr, bool) {
 	return a.Unmap(), true
 }
 
-// podPorts are the named ports of the containers that run as long as the pod does: the ordinary ones, and those init containers
-// that stay as sidecars.
+// podPorts are the named ports of the containers that run as long as the pod does.
 func podPorts(spec *corev1.PodSpec) []v3.EndpointPort {
 	var ports []v3.EndpointPort
-	for i := range spec.InitContainers {
-		c := &spec.InitContainers[i]
-		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
-			ports = appendPorts(ports, c.Ports)
-		}
-	}
-	for i := range spec.Containers {
-		ports = appendPorts(ports, spec.Containers[i].Ports)
-	}
+	eachLastingContainer(spec, func(c *corev1.Container) { ports = appendPorts(ports, c.Ports) })
 	return ports
 }
 
@@ -95,7 +87,7 @@ func appendPorts(ports []v3.EndpointPort, of []corev1.ContainerPort) []v3.Endpoi
 }
 
 // Merge joins what the API server says of a pod with what the CNI plugin recorded of one of its interfaces. From the pod come
-// labels, ports, profiles, service account and age, which say who it is; from the record name, addresses, interface, node and
+// labels, ports, those of probes too, profiles, service account and age, which say who it is; from the record name, addresses, interface, node and
 // container, which say where. An addressless record of eth0 takes the pod's addresses. Either may be nil: then the other counts.
 func Merge(pod, record *v3.WorkloadEndpoint) *v3.WorkloadEndpoint {
 	if pod == nil {
@@ -111,6 +103,7 @@ func Merge(pod, record *v3.WorkloadEndpoint) *v3.WorkloadEndpoint {
 	out.Spec.Orchestrator = pod.Spec.Orchestrator
 	out.Spec.Pod = pod.Spec.Pod
 	out.Spec.Ports = pod.Spec.Ports
+	out.Spec.ProbePorts = pod.Spec.ProbePorts
 	out.Spec.Profiles = pod.Spec.Profiles
 	out.Spec.ServiceAccountName = pod.Spec.ServiceAccountName
 	out.Spec.Node = cmp.Or(record.Spec.Node, pod.Spec.Node)
