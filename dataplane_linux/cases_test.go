@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/felid-net/felid/dataplane"
@@ -9,11 +10,11 @@ import (
 
 // TestSharedCases runs every shared case through the rendered text, in both families.
 func TestSharedCases(t *testing.T) {
-	dptest.RunIPTables(t, func(_ *testing.T, s *dataplane.State) map[uint8]dptest.IPTables {
+	dptest.RunIPTables(t, func(_ *testing.T, s *dataplane.State, _ map[netip.Addr]string) map[uint8]dptest.IPTables {
 		r := Render(s, RenderConfig{})
 		out := map[uint8]dptest.IPTables{}
 		for _, f := range Families {
-			out[uint8(f)] = dptest.IPTables{Tables: r.RestoreText(f, "filter") + r.RestoreText(f, "nat"), Sets: r.IPSetText()}
+			out[uint8(f)] = dptest.IPTables{Tables: r.RestoreText(f, "raw") + r.RestoreText(f, "mangle") + r.RestoreText(f, "nat") + r.RestoreText(f, "filter"), Sets: r.IPSetText()}
 		}
 		return out
 	})

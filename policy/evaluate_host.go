@@ -14,9 +14,9 @@ func EvaluateForward(s *dataplane.State, ep dataplane.EndpointID, dir dataplane.
 	return w.verdict(w.crossHost(StageForward))
 }
 
-// evaluateFromWorkload says what a host endpoint's normal policy does with a flow from a workload of the same host to the host itself. It comes
-// in at the workload's interface, so that what goes before normal policy does not see it.
-func evaluateFromWorkload(s *dataplane.State, ep dataplane.EndpointID, f Flow) Verdict {
+// EvaluateFromWorkload says what the normal policy of a host endpoint does with a flow from a workload of the same host to the host itself. It comes
+// in at the interface of the workload, so that what goes before normal policy does not see it.
+func EvaluateFromWorkload(s *dataplane.State, ep dataplane.EndpointID, f Flow) Verdict {
 	w := newWalk(s, ep, dataplane.Ingress, f)
 	if reason := w.beforeHost(""); reason != "" {
 		return w.verdict(hostActionOf(reason), Decider{Rule: -1, Reason: reason})

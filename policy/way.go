@@ -71,7 +71,7 @@ func (w *way) ingress() *Verdict {
 		if host == "" {
 			return nil
 		}
-		v = evaluateFromWorkload(w.state, host, w.flow)
+		v = EvaluateFromWorkload(w.state, host, w.flow)
 	case w.state.Endpoints[w.to] == nil:
 		return nil
 	default:

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"path"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -31,22 +32,29 @@ type Case struct {
 	// ForeignRules are iptables-save lines that stand after felid's own in the filter table of IPv4.
 	ForeignRules string
 
-	files []txtar.File
-	world *world // Objects, indexed for finding ends of flows
+	files   []txtar.File
+	devices map[string]devices // of nodes, beside Uplink
+	world   *world             // Objects, indexed for finding ends of flows
 }
 
 // Options of a case.
 type Options struct {
 	// Guest: felid is beside another CNI. Otherwise it owns the network.
 	Guest bool `json:"guest"`
-	// HostToWorkload is All (default) or Policy.
+	// HostToWorkload is All (default), Policy or ProbePorts.
 	HostToWorkload string `json:"hostToWorkload"`
 	// WorkloadToHost is Allow (default), Deny or Pass.
 	WorkloadToHost string `json:"workloadToHost"`
 	// NoIPv6: the hosts do not route IPv6, and pods' IPv6 is dropped.
 	NoIPv6 bool `json:"noIPv6"`
+	// FailsafeInbound and FailsafeOutbound are "PROTOCOL PORT" or "PROTOCOL PORT NET"; absent: the default ones.
+	FailsafeInbound  []string `json:"failsafeInbound"`
+	FailsafeOutbound []string `json:"failsafeOutbound"`
 	// Skip names runners that can't take the case (iptables, acls, packets), each with the reason.
 	Skip map[string]string `json:"skip"`
+
+	// clusterPolicies are the case's ClusterNetworkPolicies as written, for the judge.
+	clusterPolicies [][]byte
 }
 
 // Host is the host part of the State of one node under these options.
@@ -58,8 +66,13 @@ func (o Options) Host(node dataplane.NodeName) dataplane.Host {
 		WorkloadToHost:  dataplane.Allow,
 		IPv6:            !o.NoIPv6,
 	}
-	if o.HostToWorkload == "Policy" {
+	h.FailsafeInbound, _ = readFailsafes(o.FailsafeInbound, defaultInbound) // Options are checked
+	h.FailsafeOutbound, _ = readFailsafes(o.FailsafeOutbound, defaultOutbound)
+	switch o.HostToWorkload {
+	case "Policy":
 		h.HostToWorkload = dataplane.HostToWorkloadPolicy
+	case "ProbePorts":
+		h.HostToWorkload = dataplane.HostToWorkloadProbePorts
 	}
 	switch o.WorkloadToHost {
 	case "Deny":
@@ -119,7 +132,7 @@ func ParseCase(name string, data []byte, example func(string) ([]byte, error)) (
 	}
 	c.world = newWorld(c.Objects)
 	var err error
-	c.Flows, err = parseFlows(string(c.file("flows")), c.addresses())
+	c.Flows, err = c.parseFlows(string(c.file("flows")))
 	if err != nil {
 		return nil, fmt.Errorf("flows: %w", err)
 	}
@@ -155,8 +168,15 @@ func (c *Case) file(name string) []byte {
 }
 
 func (o Options) check() error {
-	if o.HostToWorkload != "" && o.HostToWorkload != "All" && o.HostToWorkload != "Policy" {
-		return fmt.Errorf("hostToWorkload is %q, must be All or Policy", o.HostToWorkload)
+	switch o.HostToWorkload {
+	case "", "All", "Policy", "ProbePorts":
+	default:
+		return fmt.Errorf("hostToWorkload is %q, must be All, Policy or ProbePorts", o.HostToWorkload)
+	}
+	for _, list := range [][]string{o.FailsafeInbound, o.FailsafeOutbound} {
+		if _, err := readFailsafes(list, nil); err != nil {
+			return err
+		}
 	}
 	switch o.WorkloadToHost {
 	case "", "Allow", "Deny", "Pass":
@@ -186,14 +206,33 @@ func (c *Case) Nodes() []dataplane.NodeName {
 	return c.world.nodeNames()
 }
 
-// addresses maps "pod/NS/NAME" and "node/NAME" to their addresses.
-func (c *Case) addresses() map[string][]netip.Addr {
-	m := map[string][]netip.Addr{}
-	for _, e := range c.world.endpoints {
-		m[string(e.id)] = e.addrs
+// The failsafe ports where a case does not say.
+var (
+	defaultInbound  = []string{"TCP 22", "TCP 179", "TCP 2379", "TCP 2380", "TCP 5473", "TCP 6443", "TCP 6666", "TCP 6667", "UDP 68"}
+	defaultOutbound = []string{"TCP 179", "TCP 2379", "TCP 2380", "TCP 5473", "TCP 6443", "TCP 6666", "TCP 6667", "UDP 53", "UDP 67"}
+)
+
+func readFailsafes(list, otherwise []string) ([]dataplane.Failsafe, error) {
+	if list == nil {
+		list = otherwise
 	}
-	for name, addrs := range c.world.nodes {
-		m["node/"+name] = addrs
+	var failsafes []dataplane.Failsafe
+	for _, text := range list {
+		words := strings.Fields(text)
+		if len(words) < 2 || len(words) > 3 || portProtocols[words[0]] == 0 {
+			return nil, fmt.Errorf("can't read the failsafe %q, want PROTOCOL PORT [NET]", text)
+		}
+		port, err := strconv.ParseUint(words[1], 10, 16)
+		if err != nil {
+			return nil, fmt.Errorf("failsafe %q: %w", text, err)
+		}
+		f := dataplane.Failsafe{Protocol: portProtocols[words[0]], Port: uint16(port)}
+		if len(words) == 3 {
+			if f.Net, err = netip.ParsePrefix(words[2]); err != nil {
+				return nil, fmt.Errorf("failsafe %q: %w", text, err)
+			}
+		}
+		failsafes = append(failsafes, f)
 	}
-	return m
+	return failsafes, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // InterfacePrefix begins the host's side of every pod's interface in the cases.
@@ -31,11 +32,15 @@ type cluster struct {
 	namespaces []*corev1.Namespace
 	accounts   []*corev1.ServiceAccount
 	pods       []*corev1.Pod
+	devices    map[string]devices // of nodes, beside Uplink
 }
+
+// devices tell which interface of a node has an address.
+type devices map[netip.Addr]string
 
 // parseCluster reads the short form; see the package's documentation.
 func parseCluster(text string) (*cluster, error) {
-	c := &cluster{}
+	c := &cluster{devices: map[string]devices{}}
 	for i, line := range strings.Split(text, "\n") {
 		line, _, _ = strings.Cut(line, "#")
 		words := strings.Fields(line)
@@ -85,16 +90,33 @@ func labels(meta *metav1.ObjectMeta, words []string) error {
 	return nil
 }
 
-func (c *cluster) node(name string, addrs []string) error {
-	n := len(c.nodes) + 1
-	if len(addrs) == 0 {
+// node reads addresses of Uplink, "IFACE:ADDRESS" of further interfaces, and labels.
+func (c *cluster) node(name string, words []string) error {
+	node := &corev1.Node{TypeMeta: core("Node"), ObjectMeta: metav1.ObjectMeta{Name: name}}
+	var addrs, others []string
+	c.devices[name] = devices{}
+	for _, word := range words {
+		if strings.Contains(word, "=") {
+			if err := labels(&node.ObjectMeta, []string{word}); err != nil {
+				return err
+			}
+			continue
+		}
+		if _, err := netip.ParseAddr(word); err == nil {
+			addrs = append(addrs, word)
+			continue
+		}
+		iface, text, _ := strings.Cut(word, ":")
+		a, err := netip.ParseAddr(text)
+		if err != nil || iface == Uplink || strings.HasPrefix(iface, InterfacePrefix) {
+			return fmt.Errorf("can't read %q of a node, want an address, or IFACE:ADDRESS of another interface than %s", word, Uplink)
+		}
+		c.devices[name][a], others = iface, append(others, text)
+	}
+	if n := len(c.nodes) + 1; len(addrs) == 0 {
 		addrs = []string{fmt.Sprintf("172.18.0.%d", n), fmt.Sprintf("fd00:18::%x", n)}
 	}
-	node := &corev1.Node{TypeMeta: core("Node"), ObjectMeta: metav1.ObjectMeta{Name: name}}
-	for _, a := range addrs {
-		if _, err := netip.ParseAddr(a); err != nil {
-			return err
-		}
+	for _, a := range append(addrs, others...) {
 		node.Status.Addresses = append(node.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: a})
 	}
 	c.nodes = append(c.nodes, node)
@@ -198,6 +220,8 @@ func podWord(pod *corev1.Pod, word string) error {
 		pod.Status.PodIPs = append(pod.Status.PodIPs, corev1.PodIP{IP: value})
 	case "port":
 		return podPort(pod, value)
+	case "probe":
+		return podProbe(pod, value)
 	default:
 		return fmt.Errorf("can't read %q of a pod", word)
 	}
@@ -215,4 +239,17 @@ func podPort(pod *corev1.Pod, text string) error {
 	ports := &pod.Spec.Containers[0].Ports
 	*ports = append(*ports, corev1.ContainerPort{Name: name, ContainerPort: int32(n), Protocol: corev1.Protocol(proto)})
 	return nil
+}
+
+// podProbe reads the number or name of a port that the kubelet probes by TCP.
+func podProbe(pod *corev1.Pod, port string) error {
+	main := &pod.Spec.Containers[0]
+	probe := &corev1.Probe{ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.Parse(port)}}}
+	for _, slot := range []**corev1.Probe{&main.ReadinessProbe, &main.LivenessProbe, &main.StartupProbe} {
+		if *slot == nil {
+			*slot = probe
+			return nil
+		}
+	}
+	return fmt.Errorf("a container has three probes at most")
 }

@@ -10,7 +10,8 @@
 // A case is a txtar file in testdata. The comment on top has a title on its first line and the reason below. Its files:
 //
 //	cluster         pods, nodes and namespaces in short form, one a line
-//	resources.yaml  any documents that felid reads: projectcalico.org/v3, networking.k8s.io, core Kubernetes objects
+//	resources.yaml  any documents that felid reads: projectcalico.org/v3, networking.k8s.io, policy.networking.k8s.io,
+//	                core Kubernetes objects
 //	flows           one flow a line, with its verdict
 //	options         YAML, see Options; absent where the defaults do
 //	foreign-rules   iptables-save lines (-A FORWARD …) of somebody else, after felid's own, in the filter table, IPv4

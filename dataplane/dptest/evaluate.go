@@ -17,34 +17,33 @@ func States(c *Case) map[dataplane.NodeName]*dataplane.State {
 	return states
 }
 
-// evaluate judges both sides by policy.Evaluate; state gives the State in which an endpoint of a node is judged.
+// evaluate judges every side by policy.Evaluate; state gives the State in which an endpoint of a node is judged. What becomes of the answer it
+// does not tell.
 func (c *Case) evaluate(f Flow, state func(node dataplane.NodeName) *dataplane.State) (Verdict, error) {
 	v := Verdict{Action: dataplane.Allow}
-	w := c.world
-	flow := policy.Flow{
-		Src: f.Src, Dst: f.Dst, Protocol: f.Protocol, SrcPort: f.SrcPort, DstPort: f.DstPort, ICMPType: f.ICMPType, ICMPCode: f.ICMPCode,
-	}
-	side := func(name string, dir dataplane.Direction) (*SideVerdict, error) {
-		e := w.endpoint(name)
-		if e == nil {
-			return nil, nil
+	for _, x := range c.world.crossings(c.Options, f) {
+		s, id := state(x.Node), x.endpoint.id
+		if s.Endpoints[id] == nil {
+			return v, fmt.Errorf("the State of node %q has no endpoint %s", x.Node, id)
 		}
-		s := state(dataplane.NodeName(e.node))
-		if s.Endpoints[e.id] == nil {
-			return nil, fmt.Errorf("the State of node %q has no endpoint %s", e.node, e.id)
+		flow := policy.Flow{
+			Src: x.Src, Dst: x.Dst, Protocol: x.Protocol, SrcPort: x.SrcPort, DstPort: x.DstPort, ICMPType: x.ICMPType, ICMPCode: x.ICMPCode,
+			SentTo: x.SentTo,
 		}
-		got := policy.Evaluate(s, e.id, dir, flow)
-		if got.Action == dataplane.Deny {
-			v.Action = dataplane.Deny
-		}
-		return &SideVerdict{Endpoint: got.Endpoint, Action: got.Action, By: decider(got.By)}, nil
+		got := evaluateAt(s, x, flow)
+		v.add(x.side, SideVerdict{Endpoint: got.Endpoint, Action: got.Action, By: decider(got.By)})
 	}
-	var err error
-	if v.Egress, err = side(f.From, dataplane.Egress); err != nil {
-		return v, err
+	return v, nil
+}
+
+func evaluateAt(s *dataplane.State, x crossing, f policy.Flow) policy.Verdict {
+	switch {
+	case x.inside:
+		return policy.EvaluateFromWorkload(s, x.endpoint.id, f)
+	case x.side == sideForward:
+		return policy.EvaluateForward(s, x.endpoint.id, x.dir, f)
 	}
-	v.Ingress, err = side(f.To, dataplane.Ingress)
-	return v, err
+	return policy.Evaluate(s, x.endpoint.id, x.dir, f)
 }
 
 // decider is what decided, as flows name it.

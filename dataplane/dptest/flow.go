@@ -2,7 +2,6 @@ package dptest
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -18,8 +17,12 @@ type Flow struct {
 	// From and To are "pod/NS/NAME", "node/NAME", or an address that belongs to neither.
 	From, To string
 	Tuple
+	// SentTo is where the packet is sent to, where a node port or a service on the way makes of that the destination in Tuple; else it is zero.
+	SentTo  netip.AddrPort
 	Spoofed bool // Src is not From's own
 	Want    Want
+
+	hops []Hop
 }
 
 // Tuple is what a packet says of itself. Ports are 0 where the protocol has none; ICMP fields are -1 for other protocols.
@@ -56,9 +59,21 @@ type Want struct {
 	By     []Decider
 	// Foreign: felid allows the flow, and a foreign rule drops it (Action is Deny).
 	Foreign bool
+	// Answer is what becomes of the answer, where the flow is allowed.
+	Answer Answered
 }
 
-// Decider names what decided a side; Side is "egress", "ingress", or "" for one whose verdict is the flow's.
+// Answered is what becomes of the answer to a flow.
+type Answered uint8
+
+// The fates of an answer.
+const (
+	AnswerUnknown Answered = iota // nobody can tell, or wants to know
+	AnswerComes
+	AnswerLost
+)
+
+// Decider names what decided a side; Side is "egress", "ingress", "forward", or "" for one whose verdict is the flow's.
 type Decider struct {
 	Side string
 	Name string // "NetworkPolicy b/p rule 0", "end of tier default", "no profile", …
@@ -72,6 +87,10 @@ const (
 	bySpoofed   = "spoofed source"
 	byToHost    = "to host"
 	byNoIPv6    = "no IPv6"
+	byProbePort = "probe port"
+	byFailsafe  = "failsafe"
+	byFault     = "unreadable"
+	byNoForward = "no forward policy"
 	byForeign   = "foreign rule"
 )
 
@@ -86,15 +105,15 @@ func hasPorts(protocol uint8) bool {
 	return false
 }
 
-// parseFlows reads the file "flows"; addresses maps the names of ends to their addresses.
-func parseFlows(text string, addresses map[string][]netip.Addr) ([]Flow, error) {
+// parseFlows reads the file "flows".
+func (c *Case) parseFlows(text string) ([]Flow, error) {
 	var flows []Flow
 	for i, line := range strings.Split(text, "\n") {
 		line, _, _ = strings.Cut(line, "#")
 		if line = strings.TrimSpace(line); line == "" {
 			continue
 		}
-		more, err := parseFlow(line, addresses)
+		more, err := c.parseFlow(line)
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %q: %w", i+1, line, err)
 		}
@@ -110,13 +129,14 @@ func parseFlows(text string, addresses map[string][]netip.Addr) ([]Flow, error) 
 type spec struct {
 	line     string
 	from, to string
+	dnat     string // END:PORT that the packet is sent on to, or ""
 	as       netip.Addr
 	family   uint8 // 0 both
 	tuples   []Tuple
 	want     Want
 }
 
-func parseFlow(line string, addresses map[string][]netip.Addr) ([]Flow, error) {
+func (c *Case) parseFlow(line string) ([]Flow, error) {
 	left, verdict, ok := strings.Cut(line, " : ")
 	if !ok {
 		return nil, fmt.Errorf(`no " : " before the verdict`)
@@ -129,7 +149,7 @@ func parseFlow(line string, addresses map[string][]netip.Addr) ([]Flow, error) {
 	if err := s.parseLeft(strings.Fields(left)); err != nil {
 		return nil, err
 	}
-	return s.expand(addresses)
+	return s.expand(c)
 }
 
 func (s *spec) parseLeft(words []string) error {
@@ -155,7 +175,7 @@ func (s *spec) parseLeft(words []string) error {
 	return s.parseRest(words)
 }
 
-// parseRest reads "from PORT", "ip4" and "ip6".
+// parseRest reads "from PORT", "dnat END:PORT", "ip4" and "ip6".
 func (s *spec) parseRest(words []string) error {
 	for len(words) > 0 {
 		switch {
@@ -171,8 +191,10 @@ func (s *spec) parseRest(words []string) error {
 				s.tuples[i].SrcPort = uint16(n)
 			}
 			words = words[2:]
+		case words[0] == "dnat" && len(words) > 1:
+			s.dnat, words = words[1], words[2:]
 		default:
-			return fmt.Errorf("can't read %q; valid are ip4, ip6, from PORT", strings.Join(words, " "))
+			return fmt.Errorf("can't read %q; valid are ip4, ip6, from PORT, dnat END:PORT", strings.Join(words, " "))
 		}
 	}
 	return nil
@@ -245,11 +267,13 @@ func parseWant(text string) (Want, error) {
 	var w Want
 	switch verdict {
 	case "Allow":
-		w.Action = dataplane.Allow
+		w.Action, w.Answer = dataplane.Allow, AnswerComes
+	case "Allow unanswered":
+		w.Action, w.Answer = dataplane.Allow, AnswerLost
 	case "Deny":
 		w.Action = dataplane.Deny
 	default:
-		return w, fmt.Errorf("the verdict is %q, must be Allow or Deny", verdict)
+		return w, fmt.Errorf("the verdict is %q, must be Allow or Deny, or \"Allow unanswered\"", verdict)
 	}
 	if by == byForeign {
 		w.Foreign, by = true, ""
@@ -259,7 +283,7 @@ func parseWant(text string) (Want, error) {
 	}
 	for _, name := range strings.Split(by, ",") {
 		d := Decider{Name: strings.TrimSpace(name)}
-		for _, side := range []string{"egress", "ingress"} {
+		for _, side := range []string{"egress", "ingress", "forward"} {
 			if rest, ok := strings.CutPrefix(d.Name, side+" "); ok {
 				d = Decider{Side: side, Name: rest}
 			}
@@ -274,8 +298,9 @@ func parseWant(text string) (Want, error) {
 
 func checkDecider(name string) error {
 	words := strings.Fields(name)
+	reasons := []string{byNoProfile, byOwnNode, bySpoofed, byToHost, byNoIPv6, byProbePort, byFailsafe, byFault, byNoForward}
 	switch {
-	case name == byNoProfile, name == byOwnNode, name == bySpoofed, name == byToHost, name == byNoIPv6:
+	case slices.Contains(reasons, name):
 		return nil
 	case strings.HasPrefix(name, byEndOfTier) && len(words) == 4:
 		return nil
@@ -286,21 +311,27 @@ func checkDecider(name string) error {
 }
 
 // expand multiplies the line by its families and ports.
-func (s *spec) expand(addresses map[string][]netip.Addr) ([]Flow, error) {
-	from, fromAddrs, err := resolveEnd(s.from, addresses)
+func (s *spec) expand(c *Case) ([]Flow, error) {
+	from, err := c.end(s.from)
 	if err != nil {
 		return nil, err
 	}
-	to, toAddrs, err := resolveEnd(s.to, addresses)
+	to, err := c.end(s.to)
 	if err != nil {
 		return nil, err
+	}
+	sent, port := to, uint16(0)
+	if s.dnat != "" {
+		if to, port, err = c.target(s.dnat); err != nil {
+			return nil, err
+		}
 	}
 	if s.as.IsValid() {
-		fromAddrs = []netip.Addr{s.as}
+		from.addrs = []netip.Addr{s.as}
 	}
 	var flows []Flow
 	for _, family := range []uint8{4, 6} {
-		src, dst := ofFamily(fromAddrs, family), ofFamily(toAddrs, family)
+		src, dst := ofFamily(from.addrs, family), ofFamily(to.addrs, family)
 		if !src.IsValid() || !dst.IsValid() || s.family != 0 && s.family != family {
 			continue
 		}
@@ -309,10 +340,19 @@ func (s *spec) expand(addresses map[string][]netip.Addr) ([]Flow, error) {
 				continue
 			}
 			t.Src, t.Dst = src, dst
-			flows = append(flows, Flow{
-				Text: fmt.Sprintf("%s (%s)", s.line, t), From: from, To: to, Tuple: t,
-				Spoofed: s.as.IsValid(), Want: s.want,
-			})
+			f := Flow{From: from.name, To: to.name, Tuple: t, Spoofed: s.as.IsValid(), Want: s.want}
+			if s.dnat != "" {
+				f.SentTo, f.DstPort = netip.AddrPortFrom(ofFamily(sent.addrs, family), t.DstPort), port
+			}
+			f.Text = fmt.Sprintf("%s (%s)", s.line, f.Tuple)
+			if s.dnat != "" {
+				f.Text += fmt.Sprintf(", sent to %s", f.SentTo)
+			}
+			f.hops = c.way(f)
+			if err := c.checkWay(f, from, sent); err != nil {
+				return nil, err
+			}
+			flows = append(flows, f)
 		}
 	}
 	if len(flows) == 0 {
@@ -321,25 +361,10 @@ func (s *spec) expand(addresses map[string][]netip.Addr) ([]Flow, error) {
 	return flows, nil
 }
 
-// resolveEnd returns the end's name and addresses; an address that is an endpoint's or a node's stands for it.
-func resolveEnd(name string, addresses map[string][]netip.Addr) (string, []netip.Addr, error) {
-	if strings.Contains(name, "/") {
-		addrs, ok := addresses[name]
-		if !ok {
-			return "", nil, fmt.Errorf("there is no %q in this case", name)
-		}
-		return name, addrs, nil
-	}
-	a, err := netip.ParseAddr(name)
-	if err != nil {
-		return "", nil, fmt.Errorf("an end is pod/NS/NAME, node/NAME or an address: %w", err)
-	}
-	for _, owner := range slices.Sorted(maps.Keys(addresses)) {
-		if slices.Contains(addresses[owner], a) {
-			return owner, []netip.Addr{a}, nil
-		}
-	}
-	return name, []netip.Addr{a}, nil
+// expectsAnswer tells whether an answer comes back to the sender: not to a false address, and of ICMP only to an echo request.
+func expectsAnswer(f Flow) bool {
+	echo := f.ICMPType == 8 && f.Protocol == dataplane.ProtoICMP || f.ICMPType == 128 && f.Protocol == dataplane.ProtoICMPv6
+	return !f.Spoofed && (hasPorts(f.Protocol) || echo && f.ICMPCode == 0)
 }
 
 // ofFamily is the first address of the family, or the zero Addr.

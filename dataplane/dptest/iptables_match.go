@@ -294,11 +294,13 @@ func (p *ruleParser) icmpType(arg string) (matcher, error) {
 func (p *ruleParser) ctstate(arg string) (matcher, error) {
 	states := strings.Split(arg, ",")
 	for _, s := range states {
-		if !slices.Contains([]string{"NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED"}, s) {
+		if !slices.Contains([]string{"NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED", "DNAT"}, s) {
 			return nil, fmt.Errorf("unknown state %q", s)
 		}
 	}
-	return func(r *run) bool { return slices.Contains(states, r.p.State) }, nil
+	return func(r *run) bool {
+		return slices.Contains(states, r.p.State) || r.p.Translated && slices.Contains(states, "DNAT")
+	}, nil
 }
 
 func (p *ruleParser) mark(arg string) (matcher, error) {

@@ -16,6 +16,12 @@ type Packet struct {
 	Mark    uint32
 	// Local are the host's own addresses, for addrtype.
 	Local []netip.Addr
+	// SentTo is where the packet was sent, where the host makes of that the destination in Tuple (in PREROUTING, or in OUTPUT, whose rules see SentOut
+	// as its interface, the one that led to SentTo); else it is zero.
+	SentTo  netip.AddrPort
+	SentOut string
+	// Translated: the destination of the packet's connection was translated (ctstate DNAT).
+	Translated bool
 }
 
 // IPTablesTrace is what became of a packet.
@@ -25,6 +31,7 @@ type IPTablesTrace struct {
 	Chains      []string         // "filter FORWARD", in the order in which the packet entered them
 	NFLOG       []string         // prefixes, in order
 	Mark        uint32
+	State       string // of connection tracking, at the end
 	Masqueraded bool
 }
 
@@ -79,13 +86,20 @@ func (rs *Ruleset) Trace(p Packet) (IPTablesTrace, error) {
 	}
 	trace := IPTablesTrace{Action: dataplane.Allow}
 	r := &run{rs: rs, p: p, trace: &trace}
-	err := r.hooks(hooks)
-	trace.Mark = r.p.Mark
+	if p.SentTo.IsValid() {
+		r.p.Dst, r.p.DstPort = p.SentTo.Addr(), p.SentTo.Port()
+	}
+	err := r.hooks(hooks, p)
+	trace.Mark, trace.State = r.p.Mark, r.p.State
 	return trace, err
 }
 
-func (r *run) hooks(hooks []hook) error {
+// hooks walks the tables; goes is the packet as it leaves.
+func (r *run) hooks(hooks []hook, goes Packet) error {
 	for _, h := range hooks {
+		if err := r.enter(h, goes); err != nil {
+			return err
+		}
 		if h.table == "nat" && r.p.State != "NEW" {
 			continue // only the first packet of a connection is looked up
 		}
@@ -108,6 +122,25 @@ func (r *run) hooks(hooks []hook) error {
 			r.trace.Action = dataplane.Deny
 			return nil
 		}
+	}
+	return nil
+}
+
+// enter makes the packet what it is at a hook: before routing nobody knows the interface it will leave by, what the host sends keeps the one
+// that it was routed to first until it leaves, and table nat translates the destination.
+func (r *run) enter(h hook, goes Packet) error {
+	translates := goes.SentTo.IsValid() && h.table == "nat" && (h.chain == "PREROUTING" || h.chain == "OUTPUT")
+	switch r.p.Out = goes.Out; {
+	case h.chain == "PREROUTING":
+		r.p.Out = ""
+	case h.chain == "OUTPUT" && goes.SentTo.IsValid():
+		r.p.Out = goes.SentOut
+	}
+	if translates && r.p.State == "UNTRACKED" {
+		return fmt.Errorf("a packet that is not tracked is not translated either: it goes to %s, not to %s", goes.SentTo, goes.Dst)
+	}
+	if translates {
+		r.p.Dst, r.p.DstPort, r.p.Translated = goes.Dst, goes.DstPort, true
 	}
 	return nil
 }

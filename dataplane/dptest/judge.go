@@ -8,10 +8,12 @@ import (
 	"github.com/felid-net/felid/dataplane"
 )
 
-// Verdict is what becomes of a flow: Allow when both sides allow. A side that felid does not manage is nil.
+// Verdict is what becomes of a flow: Allow when all sides allow. A side that felid does not manage is nil.
 type Verdict struct {
 	Action          dataplane.Action
 	Egress, Ingress *SideVerdict
+	Forward         []SideVerdict // of host endpoints that the packet is forwarded by, in its order
+	Answer          Answered      // where Action is Allow
 }
 
 // SideVerdict is what one endpoint's policy says.
@@ -19,29 +21,58 @@ type SideVerdict struct {
 	Endpoint dataplane.EndpointID
 	Action   dataplane.Action
 	By       string // a decider, as flows name it
+
+	untracked bool // allowed by untracked policy
 }
 
-// Judge says straight from the resources what becomes of a flow. It follows the definitions one by one, walking lists, and shares
-// nothing with the resolver but the selector language and the conversion of Kubernetes' objects.
+// add puts a side's verdict into that of the flow.
+func (v *Verdict) add(side string, s SideVerdict) {
+	switch side {
+	case sideEgress:
+		v.Egress = &s
+	case sideIngress:
+		v.Ingress = &s
+	default:
+		v.Forward = append(v.Forward, s)
+	}
+	if s.Action == dataplane.Deny {
+		v.Action = dataplane.Deny
+	}
+}
+
+// Judge says straight from the resources what becomes of a flow of a case. It follows the definitions one by one, walking lists, and shares
+// nothing with the resolver but the selector language and the conversion of Kubernetes' objects; ClusterNetworkPolicies it reads as written.
 func Judge(objects []v3.Object, options Options, f Flow) Verdict {
 	w := newWorld(objects)
+	w.addClusterPolicies(options.clusterPolicies)
 	v := Verdict{Action: dataplane.Allow}
-	from, to := w.endpoint(f.From), w.endpoint(f.To)
-	if from != nil {
-		v.Egress = w.judgeEgress(options, from, f)
+	untracked := make([]bool, len(f.hops))
+	for _, x := range w.crossings(options, f) {
+		s := w.judge(options, x)
+		v.add(x.side, s)
+		untracked[x.hop] = untracked[x.hop] || s.untracked
 	}
-	if to != nil {
-		v.Ingress = w.judgeIngress(options, to, f)
-	}
-	for _, s := range []*SideVerdict{v.Egress, v.Ingress} {
-		if s != nil && s.Action == dataplane.Deny {
-			v.Action = dataplane.Deny
-		}
+	if v.Action == dataplane.Allow {
+		v.Answer = w.judgeAnswer(options, f, untracked)
 	}
 	return v
 }
 
-// endpoint finds a workload endpoint by its id. Host endpoints are not judged yet.
+// judge says what one endpoint does with the packet that crosses it.
+func (w *world) judge(options Options, x crossing) SideVerdict {
+	s := SideVerdict{Endpoint: x.endpoint.id}
+	switch {
+	case x.endpoint.host:
+		s.Action, s.By, s.untracked = w.judgeHost(options.Host(""), x)
+	case x.dir == dataplane.Egress:
+		s.Action, s.By = w.judgeEgress(options, x)
+	default:
+		s.Action, s.By = w.judgeIngress(options, x)
+	}
+	return s
+}
+
+// endpoint finds a workload endpoint by its id.
 func (w *world) endpoint(name string) *endpoint {
 	for _, e := range w.endpoints {
 		if string(e.id) == name && !e.host {
@@ -51,42 +82,54 @@ func (w *world) endpoint(name string) *endpoint {
 	return nil
 }
 
-func (w *world) judgeEgress(options Options, e *endpoint, f Flow) *SideVerdict {
-	v := &SideVerdict{Endpoint: e.id, Action: dataplane.Deny, By: byNoIPv6}
-	if options.NoIPv6 && f.Family() == 6 {
-		return v
+func (w *world) judgeEgress(options Options, x crossing) (dataplane.Action, string) {
+	e, t := x.endpoint, x.Tuple
+	if options.NoIPv6 && t.Family() == 6 {
+		return dataplane.Deny, byNoIPv6
 	}
-	if !slices.Contains(e.addrs, f.Src) && !within(f.Src, e.allowed) {
-		v.Action, v.By = dataplane.Deny, bySpoofed
-		return v
+	if !slices.Contains(e.addrs, t.Src) && !within(t.Src, e.allowed) {
+		return dataplane.Deny, bySpoofed
 	}
-	v.Action, v.By = w.walk(e, dataplane.Egress, f.Tuple)
-	toOwnNode := slices.Contains(w.nodes[e.node], f.Dst)
-	if v.Action == dataplane.Allow && toOwnNode && options.WorkloadToHost == "Deny" {
-		v.Action, v.By = dataplane.Deny, byToHost
+	action, by := w.walk(e, x.dir, t)
+	toOwnNode := slices.Contains(w.nodes[e.node], t.Dst)
+	if action == dataplane.Allow && toOwnNode && options.WorkloadToHost == "Deny" {
+		return dataplane.Deny, byToHost
 	}
-	return v
+	return action, by
 }
 
-func (w *world) judgeIngress(options Options, e *endpoint, f Flow) *SideVerdict {
-	v := &SideVerdict{Endpoint: e.id, Action: dataplane.Deny, By: byNoIPv6}
-	if options.NoIPv6 && f.Family() == 6 {
-		return v
+func (w *world) judgeIngress(options Options, x crossing) (dataplane.Action, string) {
+	e, t := x.endpoint, x.Tuple
+	if options.NoIPv6 && t.Family() == 6 {
+		return dataplane.Deny, byNoIPv6
 	}
-	fromOwnNode := f.From == "node/"+e.node
-	if fromOwnNode && options.HostToWorkload != "Policy" {
-		v.Action, v.By = dataplane.Allow, byOwnNode
-		return v
+	if x.In == "" { // from its own node
+		switch options.HostToWorkload {
+		case "", "All":
+			return dataplane.Allow, byOwnNode
+		case "ProbePorts":
+			if t.Protocol == dataplane.ProtoTCP && slices.Contains(e.probes, t.DstPort) {
+				return dataplane.Allow, byProbePort
+			}
+		}
 	}
-	v.Action, v.By = w.walk(e, dataplane.Ingress, f.Tuple)
-	return v
+	return w.walk(e, x.dir, t)
 }
 
 // walk goes through tiers, policies and rules, then the profiles.
 func (w *world) walk(e *endpoint, dir dataplane.Direction, t Tuple) (dataplane.Action, string) {
+	normal := func(p *judged) bool { return p.stage == stageNormal }
+	if action, by := w.walkTiers(e, dir, t, normal); action != dataplane.Pass {
+		return action, by
+	}
+	return w.walkProfiles(e, dir, t)
+}
+
+// walkTiers asks the policies that have a say; Pass means that none decided.
+func (w *world) walkTiers(e *endpoint, dir dataplane.Direction, t Tuple, say func(*judged) bool) (dataplane.Action, string) {
 	var mine []*judged
 	for _, p := range w.policies {
-		if p.applies(dir) && w.selects(p, e) {
+		if say(p) && p.applies(dir) && w.selects(p, e) {
 			mine = append(mine, p)
 		}
 	}
@@ -101,7 +144,7 @@ func (w *world) walk(e *endpoint, dir dataplane.Direction, t Tuple) (dataplane.A
 		}
 		mine = mine[n:]
 	}
-	return w.walkProfiles(e, dir, t)
+	return dataplane.Pass, ""
 }
 
 // walkTier returns Allow, Deny, or Pass where the next tier decides.
@@ -115,11 +158,15 @@ func (w *world) walkTier(policies []*judged, dir dataplane.Direction, t Tuple) (
 		if p.key.Kind != v3.KindGlobalNetworkPolicy {
 			scope = p.namespace
 		}
-		if action, i := w.walkRules(rules, scope, t); i >= 0 {
+		action, i := w.walkRules(rules, scope, t)
+		if p.cluster != nil {
+			action, i = w.walkCluster(p.cluster, dir, t)
+		}
+		if i >= 0 {
 			return action, fmt.Sprintf("%s rule %d", p.key, i)
 		}
 	}
-	if policies[0].last == v3.Pass {
+	if policies[0].last == v3.Pass || policies[0].stage != stageNormal {
 		return dataplane.Pass, ""
 	}
 	return dataplane.Deny, byEndOfTier + policies[0].tier
@@ -128,6 +175,9 @@ func (w *world) walkTier(policies []*judged, dir dataplane.Direction, t Tuple) (
 func (w *world) walkProfiles(e *endpoint, dir dataplane.Direction, t Tuple) (dataplane.Action, string) {
 	for _, name := range e.profiles {
 		p := w.profiles[name]
+		if p == nil && name == "projectcalico-default-allow" {
+			return dataplane.Allow, fmt.Sprintf("%s %s rule 0", v3.KindProfile, name)
+		}
 		if p == nil {
 			continue
 		}
@@ -157,7 +207,11 @@ func (w *world) walkRules(rules []v3.Rule, namespace string, t Tuple) (dataplane
 
 // selects tells whether the policy's own selectors choose the endpoint.
 func (w *world) selects(p *judged, e *endpoint) bool {
-	if p.namespace != "" && e.namespace != p.namespace || p.hostOnly && !e.host {
+	if p.cluster != nil {
+		subject, _ := readPods(p.cluster.subject)
+		return subject.holds(e)
+	}
+	if p.namespace != "" && e.namespace != p.namespace || p.stage != stageNormal && !e.host {
 		return false
 	}
 	if p.nsSel != "" && !namespaceMatches(p.nsSel, e.namespace, e.nsLabels) {

@@ -54,11 +54,11 @@ func (w *world) brokenSet(text string) bool {
 }
 
 // somePeer tells whether the address is one of an endpoint or network set that matches. Where several endpoints claim an address,
-// it counts in an Allow for its owner alone.
+// it counts in an Allow for its owner alone; host endpoints of one node are one owner.
 func (w *world) somePeer(e v3.EntityRule, namespace string, allow bool, a netip.Addr) bool {
 	if owner := w.owner(a); owner != nil {
 		for _, p := range w.endpoints {
-			if slices.Contains(p.addrs, a) && (!allow || p == owner) && endpointMatches(e, namespace, p) {
+			if slices.Contains(p.addrs, a) && (!allow || p == owner || p.host && owner.host && p.node == owner.node) && endpointMatches(e, namespace, p) {
 				return true
 			}
 		}
@@ -107,7 +107,7 @@ func (w *world) someLabelled(text string, a netip.Addr) bool {
 	return false
 }
 
-// owner is the endpoint that an address belongs to: whom the block says, else the newest.
+// owner is the endpoint that an address belongs to: whom the block says, else the newest, else the first by name.
 func (w *world) owner(a netip.Addr) *endpoint {
 	var claimants []*endpoint
 	for _, e := range w.endpoints {
@@ -124,7 +124,7 @@ func (w *world) owner(a netip.Addr) *endpoint {
 			return e
 		}
 	}
-	return slices.MaxFunc(claimants, func(a, b *endpoint) int { return a.created.Compare(b.created) })
+	return slices.MinFunc(claimants, func(a, b *endpoint) int { return cmp.Or(b.created.Compare(a.created), cmp.Compare(a.id, b.id)) })
 }
 
 // blockOwner is whom the IPAM block gives the address to.

@@ -47,6 +47,7 @@ func (c *Case) load(example func(string) ([]byte, error)) error {
 }
 
 func (c *Case) addCluster(short *cluster) {
+	c.devices = short.devices
 	for _, n := range short.nodes {
 		c.add(kube.Node(n))
 	}
@@ -141,10 +142,23 @@ func (c *Case) addJSON(data []byte) error {
 		}
 		return err
 	}
+	if meta.Kind == string(v3.KindClusterNetworkPolicy) {
+		return c.addClusterPolicy(data)
+	}
 	if meta.APIVersion != v3.APIVersion {
 		return fmt.Errorf("%s %s is not read here", meta.APIVersion, meta.Kind)
 	}
 	return c.addV3(v3.Kind(meta.Kind), data)
+}
+
+// addClusterPolicy adds the view, and what it is of for the judge.
+func (c *Case) addClusterPolicy(data []byte) error {
+	view, _, err := kube.DecodeClusterNetworkPolicy(data, false)
+	if err == nil {
+		c.add(view)
+		c.Options.clusterPolicies = append(c.Options.clusterPolicies, data)
+	}
+	return err
 }
 
 // decode reads a Kubernetes object strictly: a case with a misspelt field would prove something else.

@@ -15,13 +15,14 @@ import (
 	"github.com/felid-net/felid/dataplane"
 )
 
-// Net is the cluster of a case as network namespaces: one per pod, one per node, and one for the world outside, which routes between
-// the nodes and has every address that is neither a pod's nor a node's. Pods hang on their node by a veth pair and route by
-// 169.254.1.1 and fe80::1, as the plugin sets them up.
+// Net is the cluster of a case as network namespaces: one per pod, one per node, one per interface of a node beside Uplink, and one for the
+// world outside, which routes between the nodes and has every address that is in none of the others. Pods hang on their node by a veth pair
+// and route by 169.254.1.1 and fe80::1, as the plugin sets them up. Node ports and services are rules of the nodes' nat tables.
 type Net struct {
 	c     *Case
 	wan   *Namespace
 	nodes map[string]*Namespace
+	lans  map[place]*Namespace  // behind an interface of a node
 	pods  map[string]*Namespace // by endpoint id
 	macs  byte
 }
@@ -34,7 +35,7 @@ var (
 // NewNet builds the cluster of a case; the test's end takes it down. It needs root.
 func NewNet(t testing.TB, c *Case) *Net {
 	t.Helper()
-	n := &Net{c: c, wan: NewNamespace(t), nodes: map[string]*Namespace{}, pods: map[string]*Namespace{}}
+	n := &Net{c: c, wan: NewNamespace(t), nodes: map[string]*Namespace{}, lans: map[place]*Namespace{}, pods: map[string]*Namespace{}}
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -46,6 +47,14 @@ func NewNet(t testing.TB, c *Case) *Net {
 		n.nodes[name] = NewNamespace(t)
 		must(n.nodes[name].router())
 		must(n.addNode(name, addrs))
+		for a, iface := range c.devices[name] {
+			lan := place{node: name, inside: true, iface: iface}
+			if n.lans[lan] == nil {
+				n.lans[lan] = NewNamespace(t)
+				must(n.addLAN(lan))
+			}
+			must(n.addDevice(lan, a))
+		}
 	}
 	for _, e := range c.world.endpoints {
 		if e.host {
@@ -57,6 +66,7 @@ func NewNet(t testing.TB, c *Case) *Net {
 	for _, f := range c.Flows {
 		must(n.addEnds(f))
 	}
+	must(n.translate(c.Flows))
 	return n
 }
 
@@ -71,10 +81,12 @@ func (n *Net) at(name string) *Namespace {
 	if ns := n.pods[name]; ns != nil {
 		return ns
 	}
-	if len(name) > len("node/") {
-		if ns := n.nodes[name[len("node/"):]]; ns != nil && name[:len("node/")] == "node/" {
-			return ns
-		}
+	at := n.c.place(name)
+	if lan := n.lans[at]; lan != nil {
+		return lan
+	}
+	if at.inside {
+		return n.nodes[at.node]
 	}
 	return n.wan
 }
@@ -151,11 +163,53 @@ func (n *Net) addNode(name string, addrs []netip.Addr) error {
 		return err
 	}
 	for _, a := range addrs {
+		if n.c.devices[name][a] != "" {
+			continue // on another interface; the world knows its way there by addDevice
+		}
 		if err := n.reach(c, a); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// addLAN plugs what is behind an interface of a node into it.
+func (n *Net) addLAN(lan place) error {
+	ns := n.lans[lan]
+	if err := ns.sysctls(map[string]string{"ipv6/conf/default/accept_dad": "0"}); err != nil {
+		return err
+	}
+	if err := ns.up("lo"); err != nil {
+		return err
+	}
+	c, err := n.plug(n.nodes[lan.node], lan.iface, ns, "eth0")
+	if err != nil {
+		return err
+	}
+	if err := c.defaults(); err != nil {
+		return err
+	}
+	for _, gw := range []netip.Addr{gateway4, gateway6} { // the node's way to all that is there
+		if err := c.near.neighbour(c.nearIf, gw, c.farMAC); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addDevice gives the interface of a node an address, and everybody the way to its network.
+func (n *Net) addDevice(lan place, a netip.Addr) error {
+	node, gw := n.nodes[lan.node], gateway4
+	if a.Is6() {
+		gw = gateway6
+	}
+	if err := node.address(lan.iface, a); err != nil {
+		return err
+	}
+	if err := node.route(lan.iface, network(a), gw); err != nil {
+		return err
+	}
+	return n.wan.route(lan.node, network(a), ofFamily(n.c.world.nodes[lan.node], familyOf(a)))
 }
 
 // reach gives the far end an address, and the near end a route to it.
@@ -206,12 +260,12 @@ func familyOf(a netip.Addr) uint8 {
 	return 6
 }
 
-// addEnds gives the world the addresses outside, and a sender the address that it pretends to have.
+// addEnds gives the world the addresses outside.
 func (n *Net) addEnds(f Flow) error {
 	for end, a := range map[string]netip.Addr{f.From: f.Src, f.To: f.Dst} {
-		ns := n.at(end)
-		if ns != n.wan && !(f.Spoofed && end == f.From) {
-			continue
+		ns, at := n.at(end), n.c.place(end)
+		if ns != n.wan && n.lans[at] != ns {
+			continue // it has its own; a false source is the prober's business
 		}
 		if err := ns.address("lo", a); err != nil {
 			return err

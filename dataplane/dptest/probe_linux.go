@@ -40,7 +40,7 @@ type prober struct {
 type server struct {
 	at    *Namespace
 	proto uint8
-	dst   netip.AddrPort
+	dst   netip.AddrPort // port 0: all packets of the protocol
 }
 
 // sock is a socket with what to do when it can be read (or, while connecting, written).
@@ -106,7 +106,8 @@ func (p *prober) wait() time.Duration {
 		if r.Err != nil || r.Answered {
 			continue
 		}
-		if p.flows[i].Want.Action == dataplane.Allow {
+		want := p.flows[i].Want
+		if want.Action == dataplane.Allow && !(r.Seen && want.Answer != AnswerComes) {
 			return allowWait
 		}
 		wait = dropWait
@@ -128,14 +129,20 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
 }
 
-// open makes a socket of the flow's protocol in a namespace, bound to an address.
-func (p *prober) open(at *Namespace, proto uint8, local netip.AddrPort) (int, error) {
-	typ := unix.SOCK_RAW
+func socketType(proto uint8) int {
 	switch proto {
 	case dataplane.ProtoTCP:
-		typ = unix.SOCK_STREAM
+		return unix.SOCK_STREAM
 	case dataplane.ProtoUDP:
-		typ = unix.SOCK_DGRAM
+		return unix.SOCK_DGRAM
+	}
+	return unix.SOCK_RAW
+}
+
+// open makes a socket in a namespace, bound to an address; a false one is not the namespace's own.
+func (p *prober) open(at *Namespace, typ int, proto uint8, local netip.AddrPort, isFalse bool) (int, error) {
+	if typ == unix.SOCK_RAW {
+		local = netip.AddrPortFrom(local.Addr(), 0)
 	}
 	fd := -1
 	err := at.Do(func() error {
@@ -146,7 +153,11 @@ func (p *prober) open(at *Namespace, proto uint8, local netip.AddrPort) (int, er
 	if err != nil {
 		return -1, fmt.Errorf("socket of protocol %d: %w", proto, err)
 	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	if err == nil && isFalse {
+		err = transparent(fd, local.Addr())
+	}
+	if err != nil {
 		return -1, errors.Join(err, unix.Close(fd))
 	}
 	if err := unix.Bind(fd, sockaddr(local)); err != nil {
@@ -155,35 +166,87 @@ func (p *prober) open(at *Namespace, proto uint8, local netip.AddrPort) (int, er
 	return fd, nil
 }
 
+// transparent lets a socket send from an address that nobody has here.
+func transparent(fd int, a netip.Addr) error {
+	if a.Is4() {
+		return unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TRANSPARENT, 1)
+	}
+	return unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_TRANSPARENT, 1)
+}
+
 func (p *prober) watch(fd int, events int16, ready func(*sock)) {
 	p.socks = append(p.socks, &sock{fd: fd, events: events, ready: ready})
 }
 
-// serve opens the socket that flow i goes to, once for all flows to it.
+// serve opens the sockets that flow i goes to, once for all flows to them.
 func (p *prober) serve(i int) error {
 	f := p.flows[i]
-	port := f.DstPort
-	if !hasPorts(f.Protocol) {
-		port = 0
+	all := server{p.net.at(f.To), f.Protocol, netip.AddrPortFrom(f.Dst, 0)}
+	if f.Protocol == dataplane.ProtoTCP { // connections are not seen before their handshake ends
+		if err := p.listen(all, unix.SOCK_RAW, func(s *sock) { p.segment(s, all) }); err != nil {
+			return err
+		}
 	}
-	s := server{p.net.at(f.To), f.Protocol, netip.AddrPortFrom(f.Dst, port)}
+	port := all
+	if hasPorts(f.Protocol) {
+		port.dst = netip.AddrPortFrom(f.Dst, f.DstPort)
+	}
+	if f.Protocol == dataplane.ProtoTCP {
+		return p.listen(port, unix.SOCK_STREAM, accept)
+	}
+	return p.listen(port, socketType(f.Protocol), p.datagram)
+}
+
+func (p *prober) listen(s server, typ int, ready func(*sock)) error {
 	if p.servers[s] {
 		return nil
 	}
 	p.servers[s] = true
-	fd, err := p.open(s.at, s.proto, s.dst)
+	fd, err := p.open(s.at, typ, s.proto, s.dst, false)
+	if err == nil && typ == unix.SOCK_STREAM {
+		if err = unix.Listen(fd, 64); err != nil {
+			err = errors.Join(err, unix.Close(fd))
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
-	ready := p.datagram
-	if s.proto == dataplane.ProtoTCP {
-		if err := unix.Listen(fd, 64); err != nil {
-			return errors.Join(err, unix.Close(fd))
-		}
-		ready = accept
-	}
 	p.watch(fd, unix.POLLIN, ready)
 	return nil
+}
+
+// segment reads TCP segments where they are delivered, and knows flows by their ports.
+func (p *prober) segment(s *sock, at server) {
+	buf := make([]byte, 512)
+	for {
+		n, from, err := unix.Recvfrom(s.fd, buf, 0)
+		if err != nil {
+			return
+		}
+		header := 0
+		if at.dst.Addr().Is4() { // there a raw socket gets the IP header too
+			header = int(buf[0]&0xf) * 4
+		}
+		if n < header+4 {
+			continue
+		}
+		ports := binary.BigEndian.Uint32(buf[header:])
+		for i, f := range p.flows {
+			if f.Protocol == at.proto && f.Dst == at.dst.Addr() && f.Src == sender(from) && uint32(f.SrcPort)<<16|uint32(f.DstPort) == ports {
+				p.results[i].Seen = true
+			}
+		}
+	}
+}
+
+func sender(a unix.Sockaddr) netip.Addr {
+	switch a := a.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrFrom4(a.Addr)
+	case *unix.SockaddrInet6:
+		return netip.AddrFrom16(a.Addr)
+	}
+	return netip.Addr{}
 }
 
 // accept takes connections and lets them go: the client has seen the handshake.
@@ -220,12 +283,6 @@ func (p *prober) datagram(s *sock) {
 	}
 }
 
-// expectsAnswer tells whether an answer comes back to the sender: not to a false address, and of ICMP only to an echo request.
-func expectsAnswer(f Flow) bool {
-	echo := f.ICMPType == 8 && f.Protocol == dataplane.ProtoICMP || f.ICMPType == 128 && f.Protocol == dataplane.ProtoICMPv6
-	return !f.Spoofed && (hasPorts(f.Protocol) || echo && f.ICMPCode == 0)
-}
-
 // payload says which probe, of which run, this is.
 func (p *prober) payload(i int) []byte {
 	b := append([]byte("felid-probe"), 0, 0, 0, 0, 0, 0, 0, 0)
@@ -250,7 +307,11 @@ func (p *prober) read(packet []byte) (int, bool) {
 // send opens the sender's socket and sends the first packet.
 func (p *prober) send(i int) error {
 	f := p.flows[i]
-	fd, err := p.open(p.net.at(f.From), f.Protocol, netip.AddrPortFrom(f.Src, f.SrcPort))
+	to := netip.AddrPortFrom(f.Dst, f.DstPort)
+	if f.SentTo.IsValid() {
+		to = f.SentTo
+	}
+	fd, err := p.open(p.net.at(f.From), socketType(f.Protocol), f.Protocol, netip.AddrPortFrom(f.Src, f.SrcPort), f.Spoofed)
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
@@ -259,12 +320,12 @@ func (p *prober) send(i int) error {
 	switch f.Protocol {
 	case dataplane.ProtoTCP:
 		s.events, s.ready = unix.POLLOUT, func(s *sock) { p.connected(s, i) }
-		err = unix.Connect(fd, sockaddr(netip.AddrPortFrom(f.Dst, f.DstPort)))
+		err = unix.Connect(fd, sockaddr(to))
 		if errors.Is(err, unix.EINPROGRESS) {
 			err = nil
 		}
 	case dataplane.ProtoUDP:
-		if err = unix.Connect(fd, sockaddr(netip.AddrPortFrom(f.Dst, f.DstPort))); err == nil {
+		if err = unix.Connect(fd, sockaddr(to)); err == nil {
 			_, err = unix.Write(fd, p.payload(i))
 		}
 	default:

@@ -33,6 +33,11 @@ func Random(seed uint64) *Case {
 	for i := range 1 + g.IntN(5) {
 		c.add(g.policy(fmt.Sprintf("p%d", i)))
 	}
+	for i := range g.IntN(3) {
+		if err := c.addClusterPolicy(g.clusterPolicy(fmt.Sprintf("c%d", i))); err != nil {
+			panic(err)
+		}
+	}
 	c.Options.Guest = g.IntN(4) == 0
 	c.world = newWorld(c.Objects)
 	c.Flows = g.flows(c)
@@ -65,7 +70,7 @@ func typeMeta(kind v3.Kind) metav1.TypeMeta {
 
 func (g *generator) cluster() string {
 	var b strings.Builder
-	b.WriteString("node n1\nnode n2\n")
+	b.WriteString("node n1 zone=one\nnode n2\n")
 	for _, ns := range []string{"a", "b"} {
 		fmt.Fprintf(&b, "namespace %s team=%s\n", ns, pick(g, "red", "blue"))
 		for _, sa := range []string{"s1", "s2"} {
@@ -324,7 +329,7 @@ func (g *generator) flows(c *Case) []Flow {
 		if strings.HasPrefix(from, "pod/") && g.maybe(12) {
 			line = fmt.Sprintf("%s as %s -> %s UDP 80", from, pick(g, "10.65.0.2", "192.0.2.9", "fd00:65::2"), to)
 		}
-		more, err := parseFlow(line+" : Allow", c.addresses())
+		more, err := c.parseFlow(line + " : Allow")
 		if err != nil {
 			continue // of two families
 		}

@@ -65,6 +65,9 @@ func (w Want) compare(got Verdict, foreign bool) error {
 	if got.Action != want {
 		return fmt.Errorf("got %s, want %s; %s", got.Action, want, got.sides())
 	}
+	if want == dataplane.Allow && w.Answer != AnswerUnknown && got.Answer != AnswerUnknown && got.Answer != w.Answer {
+		return fmt.Errorf("the answer comes back: %v", got.Answer == AnswerComes)
+	}
 	for _, d := range w.By {
 		if err := d.decided(want, got); err != nil {
 			return err
@@ -75,12 +78,12 @@ func (w Want) compare(got Verdict, foreign bool) error {
 
 func (d Decider) decided(want dataplane.Action, got Verdict) error {
 	known := false
-	for side, v := range map[string]*SideVerdict{"egress": got.Egress, "ingress": got.Ingress} {
-		if v == nil || v.By == "" {
+	for _, v := range got.all() {
+		if v.By == "" {
 			continue
 		}
 		known = true
-		if d.Name == v.By && (d.Side == side || d.Side == "" && v.Action == want) {
+		if d.Name == v.By && (d.Side == v.side || d.Side == "" && v.Action == want) {
 			return nil
 		}
 	}
@@ -90,15 +93,30 @@ func (d Decider) decided(want dataplane.Action, got Verdict) error {
 	return fmt.Errorf("decided by %s; want %s %s", got.sides(), d.Side, d.Name)
 }
 
+// namedSide is what one endpoint says, and as what.
+type namedSide struct {
+	side string
+	SideVerdict
+}
+
+func (v Verdict) all() []namedSide {
+	var all []namedSide
+	if v.Egress != nil {
+		all = append(all, namedSide{sideEgress, *v.Egress})
+	}
+	for _, s := range v.Forward {
+		all = append(all, namedSide{sideForward, s})
+	}
+	if v.Ingress != nil {
+		all = append(all, namedSide{sideIngress, *v.Ingress})
+	}
+	return all
+}
+
 func (v Verdict) sides() string {
 	text := ""
-	for _, s := range []struct {
-		name string
-		*SideVerdict
-	}{{"egress", v.Egress}, {"ingress", v.Ingress}} {
-		if s.SideVerdict != nil {
-			text += fmt.Sprintf("%s of %s: %s by %q; ", s.name, s.Endpoint, s.Action, s.By)
-		}
+	for _, s := range v.all() {
+		text += fmt.Sprintf("%s of %s: %s by %q; ", s.side, s.Endpoint, s.Action, s.By)
 	}
 	return text
 }

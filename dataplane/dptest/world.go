@@ -21,7 +21,9 @@ type world struct {
 	profiles  map[string]*v3.Profile
 	services  []*v3.ServiceEndpoints
 	nodes     map[string][]netip.Addr
-	blocks    []*v3.IPAMBlock
+	// nodeLabels are by the node's name.
+	nodeLabels map[string]map[string]string
+	blocks     []*v3.IPAMBlock
 }
 
 // endpoint is a workload or host endpoint with the labels it has and inherits.
@@ -31,6 +33,7 @@ type endpoint struct {
 	pod, node string
 	iface     string // the host's side
 	host      bool
+	fault     string // why a host endpoint can't be read
 	labels    map[string]string
 	account   map[string]string // labels of its service account
 	nsLabels  map[string]string
@@ -38,6 +41,7 @@ type endpoint struct {
 	addrs     []netip.Addr
 	allowed   []netip.Prefix // further sources
 	ports     []v3.EndpointPort
+	probes    []uint16 // TCP
 	profiles  []string
 	created   time.Time
 }
@@ -57,13 +61,24 @@ type judged struct {
 	spec      v3.PolicySpec
 	namespace string // of the endpoints it may select; "" all
 	nsSel     string
-	hostOnly  bool
+	stage     stage
+	onForward bool // what is not of a stage of its own is for forwarded packets too
 	tier      string
 	last      v3.Action // default action of the tier
 	tierOrder float64
 	missing   bool // the tier: it comes after all that are there
 	order     float64
+	cluster   *clusterPolicy // of a ClusterNetworkPolicy, in place of spec and selectors
 }
+
+// stage is when policy of a host endpoint is asked.
+type stage uint8
+
+const (
+	stageNormal stage = iota
+	stageUntracked
+	stagePreDNAT
+)
 
 const (
 	labelNamespace    = "projectcalico.org/namespace"
@@ -73,7 +88,7 @@ const (
 )
 
 func newWorld(objects []v3.Object) *world {
-	w := &world{profiles: map[string]*v3.Profile{}, nodes: map[string][]netip.Addr{}}
+	w := &world{profiles: map[string]*v3.Profile{}, nodes: map[string][]netip.Addr{}, nodeLabels: map[string]map[string]string{}}
 	tiers := map[string]*v3.Tier{}
 	for _, o := range objects {
 		switch o := o.(type) {
@@ -82,7 +97,7 @@ func newWorld(objects []v3.Object) *world {
 		case *v3.Tier:
 			tiers[o.Name] = o
 		case *v3.Node:
-			w.nodes[o.Name] = nodeAddrs(o)
+			w.nodes[o.Name], w.nodeLabels[o.Name] = nodeAddrs(o), o.Labels
 		case *v3.IPAMBlock:
 			w.blocks = append(w.blocks, o)
 		case *v3.ServiceEndpoints:
@@ -174,7 +189,7 @@ func (w *world) workload(o *v3.WorkloadEndpoint) *endpoint {
 		labels: w.effectiveLabels(o.Spec.Profiles, o.Labels), nsLabels: w.namespaceLabels(o.Namespace),
 		saName: o.Spec.ServiceAccountName, account: map[string]string{},
 		addrs: readableAddrs(o.Spec.IPNetworks), allowed: readablePrefixes(o.Spec.AllowSpoofedSourcePrefixes),
-		ports: o.Spec.Ports, profiles: o.Spec.Profiles, created: o.CreationTimestamp.Time,
+		ports: o.Spec.Ports, probes: o.Spec.ProbePorts, profiles: o.Spec.Profiles, created: o.CreationTimestamp.Time,
 	}
 	if o.Namespace != "" {
 		e.labels[labelNamespace] = o.Namespace
@@ -202,11 +217,23 @@ func workloadID(o *v3.WorkloadEndpoint) dataplane.EndpointID {
 }
 
 func (w *world) hostEndpoint(o *v3.HostEndpoint) *endpoint {
-	return &endpoint{
-		id: dataplane.EndpointID("hostendpoint/" + o.Name), node: o.Spec.Node, host: true,
+	e := &endpoint{
+		id: dataplane.EndpointID("hostendpoint/" + o.Name), node: o.Spec.Node, iface: o.Spec.InterfaceName, host: true, fault: o.Spec.Invalid,
 		labels: w.effectiveLabels(o.Spec.Profiles, o.Labels), addrs: readableAddrs(o.Spec.ExpectedIPs),
-		ports: o.Spec.Ports, profiles: o.Spec.Profiles,
+		ports: o.Spec.Ports, profiles: o.Spec.Profiles, created: o.CreationTimestamp.Time,
 	}
+	if !readableInterface(e) {
+		e.iface, e.fault = "*", "its interface can't be read"
+	}
+	return e
+}
+
+// readableInterface: a name of an interface has at most 15 characters, and is not needed where there is an address.
+func readableInterface(e *endpoint) bool {
+	if e.iface == "" {
+		return len(e.addrs) > 0
+	}
+	return e.iface == "*" || len(e.iface) <= 15 && !strings.ContainsAny(e.iface, "*<>/ \t")
 }
 
 func (w *world) set(namespace string, own map[string]string, spec v3.NetworkSetSpec) *netSet {
@@ -230,8 +257,17 @@ func (w *world) addPolicy(o v3.Object, tiers map[string]*v3.Tier) {
 	case *v3.NetworkPolicy:
 		p.spec, p.namespace = o.Spec.PolicySpec, o.Namespace
 	case *v3.GlobalNetworkPolicy:
+		if o.GetKind() == v3.KindClusterNetworkPolicy {
+			return // see addClusterPolicies
+		}
 		p.spec, p.nsSel = o.Spec.PolicySpec, o.Spec.NamespaceSelector
-		p.hostOnly = o.Spec.DoNotTrack || o.Spec.PreDNAT
+		p.onForward = o.Spec.ApplyOnForward
+		switch {
+		case o.Spec.DoNotTrack:
+			p.stage = stageUntracked
+		case o.Spec.PreDNAT:
+			p.stage = stagePreDNAT
+		}
 	default:
 		return
 	}
@@ -288,6 +324,9 @@ func readableScope(p *judged) bool {
 
 // applies tells whether the policy has a say in a direction.
 func (p *judged) applies(dir dataplane.Direction) bool {
+	if p.cluster != nil {
+		return len(p.cluster.rules(dir)) > 0
+	}
 	types := p.spec.Types
 	if len(types) == 0 {
 		egress, ingress := len(p.spec.Egress) > 0, len(p.spec.Ingress) > 0
