@@ -5,6 +5,7 @@
 //
 //	label.go     labels, own and inherited
 //	peer.go      endpoint or network set: what selectors select
+//	host.go      host endpoints: which of them count, and the stages at which they are asked
 //	claims.go    whose an address is that several endpoints claim
 //	scope.go     a policy: whom it is for; tier.go: when its turn comes
 //	compile.go   stored rules to rules of the dataplane, and the sets that they need
@@ -13,11 +14,13 @@
 //
 // Resolve is resolve.go. Resolver is resolver.go, with an index by label (index.go) and what it keeps of each thing (live.go).
 //
-// Evaluate walks a State as a dataplane does and says what decided; Explain does so for both ends of a flow.
+// Evaluate walks a State as a dataplane does and says what decided, EvaluateForward what a host endpoint does with what its host
+// forwards; Explain does so for both ends of a flow and for the host endpoints on the way (way.go). All are about first packets: connection
+// tracking is not modelled.
 //
 // Invariants: output is a function of the resources of now only, never of their history. Objects are never changed. What can't be
 // read never opens anything, and is named in the Report. The package does no I/O and has no clock, goroutine, lock or logger.
 //
-// It does not route (dataplane/routing), does not read Kubernetes' own objects (policy/kube), and does not enforce HostEndpoints:
-// they count as peers of rules, and the Report says so.
+// It does not route (dataplane/routing), and does not read Kubernetes' own objects (policy/kube). It does not know which interface of a
+// host has which address: that is for the dataplane.
 package policy

@@ -21,10 +21,11 @@ type Flow struct {
 
 // Verdict is what one endpoint's side says about a flow. Action is Allow or Deny.
 type Verdict struct {
-	Endpoint dataplane.EndpointID
-	Action   dataplane.Action
-	By       Decider
-	Trace    []Step
+	Endpoint  dataplane.EndpointID
+	Direction dataplane.Direction
+	Action    dataplane.Action
+	By        Decider
+	Trace     []Step
 }
 
 // Decider is what decided: a rule of a policy or profile, the end of a tier (then it is the last policy of the tier that applied), or
@@ -114,7 +115,7 @@ type walk struct {
 }
 
 func (w *walk) verdict(action dataplane.Action, by Decider) Verdict {
-	return Verdict{Endpoint: w.endpoint.ID, Action: action, By: by, Trace: w.trace}
+	return Verdict{Endpoint: w.endpoint.ID, Direction: w.dir, Action: action, By: by, Trace: w.trace}
 }
 
 // beforePolicy is the reason by which a flow is decided before policy is asked; "" where it is not.

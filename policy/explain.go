@@ -76,26 +76,39 @@ func EndpointAt(s *dataplane.State, address netip.Addr) dataplane.EndpointID {
 	return host
 }
 
-// MarshalJSON writes "verdict", "egress" and "ingress", null where a side is no endpoint of the State, and "forward" where there is any.
-func (a Answer) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		Verdict string    `json:"verdict"`
-		Egress  *Verdict  `json:"egress"`
-		Ingress *Verdict  `json:"ingress"`
-		Forward []Verdict `json:"forward,omitempty"`
-	}{a.Verdict.String(), a.Egress, a.Ingress, a.Forward})
+// verdictJSON is the form that scripts read.
+type verdictJSON struct {
+	Endpoint  dataplane.EndpointID `json:"endpoint"`
+	Direction string               `json:"direction,omitempty"` // of what is forwarded
+	Verdict   string               `json:"verdict"`
+	By        Decider              `json:"by"`
+	Trace     []Step               `json:"trace"`
 }
 
-// MarshalJSON writes "endpoint", "verdict", "by" and "trace".
-func (v Verdict) MarshalJSON() ([]byte, error) {
+func (v *Verdict) json() verdictJSON {
 	trace := v.Trace
 	if trace == nil {
 		trace = []Step{}
 	}
-	return json.Marshal(struct {
-		Endpoint dataplane.EndpointID `json:"endpoint"`
-		Verdict  string               `json:"verdict"`
-		By       Decider              `json:"by"`
-		Trace    []Step               `json:"trace"`
-	}{v.Endpoint, v.Action.String(), v.By, trace})
+	return verdictJSON{Endpoint: v.Endpoint, Verdict: v.Action.String(), By: v.By, Trace: trace}
 }
+
+// MarshalJSON writes "verdict", "egress" and "ingress", null where a side has no say, and "forward" where there is any: as the sides, each with its
+// "direction".
+func (a Answer) MarshalJSON() ([]byte, error) {
+	var forward []verdictJSON
+	for i := range a.Forward {
+		f := a.Forward[i].json()
+		f.Direction = a.Forward[i].Direction.String()
+		forward = append(forward, f)
+	}
+	return json.Marshal(struct {
+		Verdict string        `json:"verdict"`
+		Egress  *Verdict      `json:"egress"`
+		Ingress *Verdict      `json:"ingress"`
+		Forward []verdictJSON `json:"forward,omitempty"`
+	}{a.Verdict.String(), a.Egress, a.Ingress, forward})
+}
+
+// MarshalJSON writes "endpoint", "verdict", "by" and "trace".
+func (v Verdict) MarshalJSON() ([]byte, error) { return json.Marshal(v.json()) }

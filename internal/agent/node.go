@@ -31,9 +31,13 @@ func HostOf(c *config.Config) dataplane.Host {
 		Node: dataplane.NodeName(c.Node), Owner: c.Network == "owner", InterfacePrefix: c.InterfacePrefix,
 		IPv6: c.IPv6, MTU: c.MTU, WorkloadToHost: dataplane.Pass,
 	}
-	if c.HostToWorkload == "Policy" {
+	switch c.HostToWorkload {
+	case "Policy":
 		h.HostToWorkload = dataplane.HostToWorkloadPolicy
+	case "ProbePorts":
+		h.HostToWorkload = dataplane.HostToWorkloadProbePorts
 	}
+	h.FailsafeInbound, h.FailsafeOutbound = failsafes(c.FailsafeInbound), failsafes(c.FailsafeOutbound)
 	switch c.WorkloadToHost {
 	case "Allow":
 		h.WorkloadToHost = dataplane.Allow
@@ -41,6 +45,19 @@ func HostOf(c *config.Config) dataplane.Host {
 		h.WorkloadToHost = dataplane.Deny
 	}
 	return h
+}
+
+// failsafes are ports of a configuration that was validated; what it can't read closes nothing that is open.
+func failsafes(text string) []dataplane.Failsafe {
+	ports, err := config.HostPorts(text)
+	if err != nil {
+		panic("agent: the configuration was not validated: " + err.Error())
+	}
+	out := make([]dataplane.Failsafe, len(ports))
+	for i, p := range ports {
+		out[i] = dataplane.Failsafe(p)
+	}
+	return out
 }
 
 // RunNode runs everything that a node needs until ctx ends: the loop, the CNI server once the loop is ready, health and metrics. The

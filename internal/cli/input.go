@@ -182,7 +182,9 @@ func checkSelector(text string) error {
 
 // offlineHost is the host as answers without an agent see it: felid is the network, and everything is as by default.
 func offlineHost(node string) dataplane.Host {
-	return dataplane.Host{Node: dataplane.NodeName(node), Owner: true, InterfacePrefix: "fld", IPv6: true, WorkloadToHost: dataplane.Pass}
+	c := config.Defaults()
+	c.Node = node
+	return agent.HostOf(c)
 }
 
 // resolve is the State that holds every node's endpoints.

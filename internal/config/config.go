@@ -23,11 +23,14 @@ type Config struct {
 
 	Network         string `felid:"network" default:"owner" oneof:"owner,guest" help:"owner: felid is the network, and accepts what policy allows; guest: beside another CNI, it marks and returns"`
 	InterfacePrefix string `felid:"interfacePrefix" default:"fld" help:"how the names of pods' interfaces on the host begin (at most 4 characters where felid makes them)"`
-	HostToWorkload  string `felid:"hostToWorkload" default:"All" oneof:"All,Policy" help:"what a node may send to its own pods: All, or what Policy allows"`
+	HostToWorkload  string `felid:"hostToWorkload" default:"All" oneof:"All,Policy,ProbePorts" help:"what a node may send to its own pods: All, what Policy allows, or besides that to the ProbePorts that their probes name"`
 	WorkloadToHost  string `felid:"workloadToHost" default:"Pass" oneof:"Allow,Deny,Pass" help:"what becomes of packets from a pod to its node that policy allows; Pass leaves them to the host's own rules"`
-	NodeAddress     string `felid:"nodeAddress" help:"addresses of this node, comma-separated, that other nodes reach it by (default: what the Node object says)"`
-	IPv6            bool   `felid:"ipv6" default:"true" help:"route and police IPv6; otherwise pods' IPv6 is dropped"`
-	MTU             int    `felid:"mtu" default:"0" help:"MTU of pods' interfaces; 0: 1500"`
+	// FailsafeInbound and FailsafeOutbound stay open on host endpoints; see HostPorts.
+	FailsafeInbound  string `felid:"failsafeInbound" default:"tcp:22,tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667,udp:68" help:"ports of this host that no policy on a host endpoint closes: PROTOCOL:PORT or PROTOCOL:PORT@NET, comma-separated, or none"`
+	FailsafeOutbound string `felid:"failsafeOutbound" default:"tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667,udp:53,udp:67" help:"ports elsewhere that no policy on a host endpoint closes to this host: as failsafeInbound"`
+	NodeAddress      string `felid:"nodeAddress" help:"addresses of this node, comma-separated, that other nodes reach it by (default: what the Node object says)"`
+	IPv6             bool   `felid:"ipv6" default:"true" help:"route and police IPv6; otherwise pods' IPv6 is dropped"`
+	MTU              int    `felid:"mtu" default:"0" help:"MTU of pods' interfaces; 0: 1500"`
 
 	IptablesBackend  string        `felid:"iptablesBackend" default:"auto" oneof:"auto,nft,legacy" help:"variant of iptables; auto follows what the host's other rules use, else nft"`
 	IptablesLockFile string        `felid:"iptablesLockFile" help:"lock file of iptables-legacy (default: the program's own)"`
@@ -69,6 +72,11 @@ func (c *Config) Validate() error {
 	}
 	if c.LogRateBurst < 1 || c.LogRateBurst > 10000 {
 		bad("logRateBurst", strconv.Itoa(c.LogRateBurst)+" is out of range", "1 to 10000")
+	}
+	for key, text := range map[string]string{"failsafeInbound": c.FailsafeInbound, "failsafeOutbound": c.FailsafeOutbound} {
+		if _, err := HostPorts(text); err != nil {
+			bad(key, err.Error(), "PROTOCOL:PORT or PROTOCOL:PORT@NET, comma-separated, such as tcp:22@10.0.0.0/8, or none")
+		}
 	}
 	if c.Listen != "" {
 		if _, _, err := net.SplitHostPort(c.Listen); err != nil {

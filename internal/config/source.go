@@ -98,6 +98,17 @@ func Load(set *pflag.FlagSet, env func(string) (string, bool)) (*Config, []Value
 	return c, values, errors.Join(errs...)
 }
 
+// Defaults are the values where nothing is configured, but for the node, which is "".
+func Defaults() *Config {
+	c := &Config{}
+	for _, f := range fields {
+		if err := f.store(c, f.def); err != nil {
+			panic(fmt.Sprintf("config: the default of %s: %v", f.key, err))
+		}
+	}
+	return c
+}
+
 // LoadOnly is Load for callers that need the values of these keys alone: the others stay empty, and what they are does not matter.
 func LoadOnly(set *pflag.FlagSet, env func(string) (string, bool), keys ...string) (*Config, error) {
 	wanted := slices.DeleteFunc(slices.Clone(fields), func(f field) bool { return !slices.Contains(keys, f.key) })
