@@ -27,7 +27,7 @@ func newHostEndpoint(o *v3.HostEndpoint, node dataplane.NodeName, profiles profi
 	}
 	addrs := r.addrs("spec.expectedIPs", o.Spec.ExpectedIPs)
 	p := &peer{
-		key: v3.KeyOf(o), own: ownLabels(o.Labels), nets: fullLength(addrs),
+		key: v3.KeyOf(o), own: r.ownLabels(o.Labels), nets: fullLength(addrs),
 		ports: r.endpointPorts(o.Spec.Ports), created: o.CreationTimestamp.Unix(),
 	}
 	p.parents = profiles.allNamed(o.Spec.Profiles)

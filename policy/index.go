@@ -7,14 +7,11 @@ import (
 	"github.com/felid-net/felid/policy/selector"
 )
 
-// text is a label key or value, compared and hashed by one pointer.
-type text = unique.Handle[string]
-
 // restriction is one thing that labels must have for a selector to match them: the key, with one of the values if there are any
 // given. The zero value asks nothing.
 type restriction struct {
-	key    text
-	values []text // nil: any
+	key    labelKey
+	values []string // nil: any
 	asks   bool
 }
 
@@ -25,17 +22,10 @@ func restrictionsOf(s *selector.Selector) (list []restriction, never bool) {
 		list = make([]restriction, 0, len(all))
 	}
 	for _, must := range all {
-		r := restriction{key: unique.Make(must.Key), asks: true}
-		if must.Values != nil {
-			r.values = make([]text, len(must.Values))
-			for i, v := range must.Values {
-				r.values[i] = unique.Make(v)
-			}
-			if len(r.values) == 0 {
-				return nil, true
-			}
+		if must.Values != nil && len(must.Values) == 0 {
+			return nil, true
 		}
-		list = append(list, r)
+		list = append(list, restriction{key: unique.Make(must.Key), values: must.Values, asks: true})
 	}
 	return list, false
 }
@@ -57,13 +47,13 @@ func (p *peer) eachLabel(visit func(label)) {
 // selectorIndex finds, for a peer, what may select it. Each entry is kept under one restriction of its selector.
 type selectorIndex[T comparable] struct {
 	byLabel map[label][]T
-	byKey   map[text][]T
+	byKey   map[labelKey][]T
 	rest    map[T]struct{} // those whose selectors ask nothing of a label
 	under   map[T]restriction
 }
 
 func newSelectorIndex[T comparable]() *selectorIndex[T] {
-	return &selectorIndex[T]{byLabel: map[label][]T{}, byKey: map[text][]T{}, rest: map[T]struct{}{}, under: map[T]restriction{}}
+	return &selectorIndex[T]{byLabel: map[label][]T{}, byKey: map[labelKey][]T{}, rest: map[T]struct{}{}, under: map[T]restriction{}}
 }
 
 // add keeps an entry under that restriction of s by which the fewest others are kept.
@@ -141,7 +131,7 @@ func (x *selectorIndex[T]) candidates(p *peer, visit func(T)) {
 // one is added all peers are looked at.
 type peerIndex struct {
 	all  map[*livePeer]struct{}
-	keys map[text]map[text]*bearers
+	keys map[labelKey]map[string]*bearers
 	// many is how many keys are indexed one by one.
 	many int
 	// complete: every key is indexed.
@@ -155,7 +145,7 @@ type bearers struct {
 }
 
 func newPeerIndex() *peerIndex {
-	return &peerIndex{all: map[*livePeer]struct{}{}, keys: map[text]map[text]*bearers{}, many: 64}
+	return &peerIndex{all: map[*livePeer]struct{}{}, keys: map[labelKey]map[string]*bearers{}, many: 64}
 }
 
 func (x *peerIndex) add(p *livePeer) {
@@ -201,16 +191,16 @@ func (x *peerIndex) drop(l label, b *bearers) {
 }
 
 // indexed are the bearers of all values of a key; nil where the key is not indexed.
-func (x *peerIndex) indexed(key text) map[text]*bearers {
+func (x *peerIndex) indexed(key labelKey) map[string]*bearers {
 	values := x.keys[key]
 	if values == nil && x.complete {
-		values = map[text]*bearers{}
+		values = map[string]*bearers{}
 		x.keys[key] = values
 	}
 	return values
 }
 
-func bearersOf(values map[text]*bearers, value text) *bearers {
+func bearersOf(values map[string]*bearers, value string) *bearers {
 	b := values[value]
 	if b == nil {
 		b = &bearers{}
@@ -234,7 +224,7 @@ func (b *bearers) addProfile(p *profile) {
 }
 
 // valuesOf are the bearers of all values of a key, which is indexed from now on. Profiles are those that there are.
-func (x *peerIndex) valuesOf(key text, profiles profileSet) map[text]*bearers {
+func (x *peerIndex) valuesOf(key labelKey, profiles profileSet) map[string]*bearers {
 	if values := x.keys[key]; values != nil || x.complete {
 		return values
 	}
@@ -243,7 +233,7 @@ func (x *peerIndex) valuesOf(key text, profiles profileSet) map[text]*bearers {
 		known := maps.Clone(x.keys)
 		wanted = func(l label) bool { return known[l.key] == nil }
 	}
-	x.keys[key] = map[text]*bearers{}
+	x.keys[key] = map[string]*bearers{}
 	for p := range x.all {
 		for _, l := range p.own {
 			if wanted(l) {
@@ -267,7 +257,7 @@ func (x *peerIndex) matches(s *selector.Selector, profiles profileSet, visit fun
 	if never {
 		return
 	}
-	var key text
+	var key labelKey
 	var best []*bearers
 	fewest := len(x.all)
 	for _, r := range list {
@@ -292,7 +282,7 @@ func (x *peerIndex) matches(s *selector.Selector, profiles profileSet, visit fun
 }
 
 // visit is of the peers that have the label by b: of their own, or lent by a profile that is the first to lend them the key.
-func (x *peerIndex) visit(b *bearers, key text, visit func(*livePeer)) {
+func (x *peerIndex) visit(b *bearers, key labelKey, visit func(*livePeer)) {
 	for p := range b.peers {
 		visit(p)
 	}
@@ -306,7 +296,7 @@ func (x *peerIndex) visit(b *bearers, key text, visit func(*livePeer)) {
 }
 
 // lender is the profile of which a peer has a key; nil where it is the peer's own, or nobody's.
-func (p *peer) lender(key text) *profile {
+func (p *peer) lender(key labelKey) *profile {
 	if p.own.has(key) {
 		return nil
 	}

@@ -127,6 +127,6 @@ func (w *indexWorld) check(t *rapid.T) {
 
 func describe(p *livePeer) string {
 	text := ""
-	p.eachLabel(func(l label) { text += fmt.Sprintf("%s=%s ", l.key.Value(), l.value.Value()) })
+	p.eachLabel(func(l label) { text += fmt.Sprintf("%s=%s ", l.key.Value(), l.value) })
 	return text
 }

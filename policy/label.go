@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"hash/maphash"
 	"slices"
 	"strings"
 	"unique"
@@ -16,12 +17,16 @@ const (
 	serviceAccountProfile = "ksa."
 )
 
-// label is one label, compared and hashed by two pointers.
-type label struct{ key, value unique.Handle[string] }
+// labelKey is the key of a label, compared and hashed by one pointer. There are few.
+type labelKey = unique.Handle[string]
 
-func makeLabel(key, value string) label {
-	return label{unique.Make(key), unique.Make(value)}
+// label is one label.
+type label struct {
+	key   labelKey
+	value string
 }
+
+func makeLabel(key, value string) label { return label{unique.Make(key), value} }
 
 // labelSet are labels of one object, few and in no order, each key once.
 type labelSet []label
@@ -29,13 +34,13 @@ type labelSet []label
 func (s labelSet) Get(key string) (string, bool) {
 	for _, l := range s {
 		if l.key.Value() == key {
-			return l.value.Value(), true
+			return l.value, true
 		}
 	}
 	return "", false
 }
 
-func (s labelSet) has(key unique.Handle[string]) bool {
+func (s labelSet) has(key labelKey) bool {
 	for _, l := range s {
 		if l.key == key {
 			return true
@@ -54,28 +59,45 @@ func makeLabelSet(m map[string]string) labelSet {
 
 // ownLabels are those that an object carries itself. It can't speak for its namespace or service account, whoever wrote the labels:
 // own labels win over inherited ones.
-func ownLabels(written map[string]string, given ...label) labelSet {
+func (r *reader) ownLabels(written map[string]string, given ...label) labelSet {
 	own := make(labelSet, 0, len(written)+len(given))
 	for k, v := range written {
 		if !reserved(k) {
-			own = append(own, makeLabel(k, v))
+			own = append(own, makeLabel(k, r.texts.share(v)))
 		}
 	}
 	for _, l := range given {
-		if l.value != noText {
-			own = append(own, l)
+		if l.value != "" {
+			own = append(own, label{l.key, r.texts.share(l.value)})
 		}
 	}
 	return own
 }
 
-// The keys of labels that are given, and the value of those that are not.
+// The keys of labels that are given.
 var (
 	keyNamespace      = unique.Make(selector.LabelNamespace)
 	keyServiceAccount = unique.Make(selector.LabelServiceAccount)
 	keyOrchestrator   = unique.Make(labelOrchestrator)
-	noText            = unique.Make("")
 )
+
+// texts are values of labels that were met lately. Every object brings its own copy of what thousands have; of what only one has nothing
+// is gained by looking for another.
+type texts [2048]string
+
+var textSeed = maphash.MakeSeed()
+
+// share is a string that is equal to s: the same one as lately. A nil receiver knows none.
+func (t *texts) share(s string) string {
+	if t == nil || len(s) > 63 {
+		return s
+	}
+	place := &t[maphash.String(textSeed, s)%uint64(len(t))]
+	if *place != s {
+		*place = s
+	}
+	return *place
+}
 
 func reserved(key string) bool {
 	switch key {

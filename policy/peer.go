@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"unique"
 
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/dataplane"
@@ -66,10 +65,10 @@ func newWorkload(o *v3.WorkloadEndpoint, node dataplane.NodeName, profiles profi
 		return nil
 	}
 	account := o.Spec.ServiceAccountName
-	own := ownLabels(o.Labels,
-		label{keyNamespace, unique.Make(o.Namespace)},
-		label{keyOrchestrator, unique.Make(o.Spec.Orchestrator)},
-		label{keyServiceAccount, unique.Make(account)}, // longer than a label's value may be, too: a Deny must not miss it
+	own := r.ownLabels(o.Labels,
+		label{keyNamespace, o.Namespace},
+		label{keyOrchestrator, o.Spec.Orchestrator},
+		label{keyServiceAccount, account}, // longer than a label's value may be, too: a Deny must not miss it
 	)
 	p := &peer{
 		key: v3.KeyOf(o), own: own, nets: fullLength(addrs), ports: ports,
@@ -122,7 +121,7 @@ func newNetworkSet(o v3.Object, spec *v3.NetworkSetSpec, profiles profileSet, r 
 	if len(spec.AllowedEgressDomains) > 0 {
 		r.report("spec.allowedEgressDomains", ConditionNotEnforced, "names add no addresses yet; the nets beside them count")
 	}
-	p.own = ownLabels(o.GetLabels(), label{keyNamespace, unique.Make(o.GetNamespace())})
+	p.own = r.ownLabels(o.GetLabels(), label{keyNamespace, o.GetNamespace()})
 	p.inherit(o.GetNamespace(), "", profiles)
 	return p
 }

@@ -16,6 +16,7 @@ import (
 type reader struct {
 	key        v3.Key
 	conditions []Condition
+	texts      *texts // nil: strings are not shared
 }
 
 func (r *reader) report(field, kind, format string, args ...any) {

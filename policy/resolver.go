@@ -29,6 +29,8 @@ type Resolver struct {
 	conditions map[v3.Key][]Condition // of objects, but for their rules
 	report     *Report                // nil where something has moved since it was made
 
+	texts texts
+
 	elected  map[dataplane.EndpointID]*livePeer
 	defeated map[dataplane.EndpointID][]*livePeer // that claim the id of an elected one
 	hosts    map[dataplane.NodeName]*hostSeats
@@ -68,7 +70,7 @@ func NewResolver(opts Options) *Resolver {
 
 // Update takes in the resource of a key as it is now; o is nil where it is gone.
 func (r *Resolver) Update(key v3.Key, o v3.Object) {
-	read := &reader{key: key}
+	read := &reader{key: key, texts: &r.texts}
 	switch key.Kind {
 	case v3.KindNode:
 		node, _ := o.(*v3.Node)

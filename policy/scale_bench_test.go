@@ -10,6 +10,7 @@ import (
 
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/policy"
+	"github.com/felid-net/felid/test/bench/cputime"
 	"github.com/felid-net/felid/test/bench/workload"
 )
 
@@ -37,10 +38,12 @@ func coldStart(b *testing.B, objects []v3.Object) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // the bar is of one core, garbage collection included
 	runtime.GC()
 	stop := watchHeap()
+	before := cputime.Used(b)
 	b.ReportAllocs()
 	for b.Loop() {
 		loaded(objects).Flush()
 	}
+	b.ReportMetric((cputime.Used(b)-before).Seconds()/float64(b.N), "cpu-s/op")
 	b.ReportMetric(float64(stop())/1e6, "peak-MB")
 }
 

@@ -46,7 +46,7 @@ func newPolicy(o v3.Object, r *reader) *policy {
 		return nil
 	}
 	p.tier, p.order = cmp.Or(spec.Tier, v3.DefaultTier), orderOf(spec.Order)
-	p.in, p.out = slices.Clone(spec.Ingress), slices.Clone(spec.Egress)
+	p.in, p.out = exact(spec.Ingress), exact(spec.Egress)
 	p.everywhere = slices.Contains(spec.PerformanceHints, v3.AssumeNeededOnEveryNode)
 	p.readTypes(spec, r)
 	if strings.ContainsAny(p.tier, " ./") {
@@ -87,6 +87,14 @@ func (p *policy) readStage(o v3.Object, r *reader) {
 		p.egress = false
 		r.report("spec.egress", ConditionPartiallyInvalid, "left out: preDNAT is for ingress alone")
 	}
+}
+
+// exact is rules without room for more: of many policies nothing is needed here but them.
+func exact(rules []v3.Rule) []v3.Rule {
+	if len(rules) == cap(rules) {
+		return rules
+	}
+	return slices.Clip(slices.Clone(rules))
 }
 
 // ownNamespace keeps a namespaced policy to its namespace.

@@ -12,6 +12,7 @@ import (
 
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/datastore"
+	"github.com/felid-net/felid/test/bench/cputime"
 )
 
 // The sizes of the benchmark's cluster.
@@ -120,13 +121,13 @@ func startSyncer(tb testing.TB, dir string) (*Store, <-chan datastore.Batch) {
 func BenchmarkColdStart(b *testing.B) {
 	dir := tmpfs(b)
 	fillDirectory(b, dir)
-	before := cpuTime(b)
+	before := cputime.Used(b)
 	b.ResetTimer()
 	for b.Loop() {
 		startSyncer(b, dir)
 	}
 	b.StopTimer()
-	b.ReportMetric(float64((cpuTime(b)-before).Milliseconds())/float64(b.N), "cpu-ms/op")
+	b.ReportMetric(float64((cputime.Used(b)-before).Milliseconds())/float64(b.N), "cpu-ms/op")
 }
 
 // BenchmarkSteadyMemory is what is held on the heap once in sync and 10 s later, as if the receiver kept nothing.

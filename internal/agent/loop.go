@@ -87,8 +87,9 @@ func (l *loop) gather(batches <-chan datastore.Batch) {
 }
 
 func (l *loop) take(b datastore.Batch) {
-	for _, u := range b.Updates {
-		l.update(u, b.Since)
+	for i := range b.Updates {
+		l.update(b.Updates[i], b.Since)
+		b.Updates[i].Object = nil // at a start these are all there are, and little is kept of each
 	}
 	if b.Faults != nil {
 		l.faults = b.Faults
