@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/felid-net/felid/dataplane"
@@ -103,6 +105,8 @@ func (d *Dataplane) writeTables(ctx context.Context, b *blame) error {
 		switch {
 		case err != nil && t.Name() == "filter" && t.Family() == iptables.IPv4:
 			errs = append(errs, err)
+		case err != nil && b.unwanted(t):
+			d.log.Debug("a table that felid has no need of can't be read", "table", t.String(), "error", err)
 		case err != nil:
 			b.table(t, err)
 		}
@@ -177,16 +181,32 @@ func (b *blame) faults() {
 	}
 }
 
-// table names everybody, where nothing is known of a filter table.
+// table names everybody, where nothing is known of a filter table, and the host endpoints where it is one that is theirs alone.
 func (b *blame) table(t *iptables.Table, err error) {
 	b.res.Others[t.String()] = err
-	if t.Name() == "filter" {
-		b.everybody(err)
+	b.everybody(t, err)
+}
+
+// unwanted tells whether nothing of ours is to be in a table that is for host endpoints alone.
+func (b *blame) unwanted(t *iptables.Table) bool {
+	chains, rules := t.Count()
+	return chains+rules == 0 && slices.Contains(hostTables[:], t.Name())
+}
+
+// everybody names all whose packets cross a table.
+func (b *blame) everybody(t *iptables.Table, err error) {
+	switch {
+	case t.Name() == "filter":
+		for id := range b.d.record.endpoints {
+			b.endpoint(id, err)
+		}
+	case slices.Contains(hostTables[:], t.Name()):
+		b.hosts(err)
 	}
 }
 
-func (b *blame) everybody(err error) {
-	for id := range b.d.record.endpoints {
+func (b *blame) hosts(err error) {
+	for id := range b.d.record.hosts.ids {
 		b.endpoint(id, err)
 	}
 }
@@ -197,8 +217,12 @@ func (b *blame) endpoint(id dataplane.EndpointID, err error) {
 
 func (b *blame) policy(id dataplane.PolicyID, f Family, err error) {
 	b.res.Policies[id] = errors.Join(b.res.Policies[id], err)
-	for ep := range b.d.record.policies[id].users[f] {
-		b.endpoint(ep, fmt.Errorf("%s: %w", id, err))
+	for key, users := range b.d.record.policies[id].users {
+		for ep := range users {
+			if key.family == f {
+				b.endpoint(ep, fmt.Errorf("%s: %w", id, err))
+			}
+		}
 	}
 }
 
@@ -209,18 +233,27 @@ func (b *blame) chains(t *iptables.Table, failed map[string]error) {
 	}
 	left := maps.Clone(failed)
 	f := Family(t.Family())
+	at := tableKey{f, t.Name()}
 	for id, rec := range b.d.record.endpoints {
 		for _, name := range rec.chains[f] {
-			if err := failed[name]; err != nil {
+			if err := failed[name]; err != nil && t.Name() == "filter" {
 				b.endpoint(id, err)
 				delete(left, name)
 			}
 		}
 	}
+	for name, owner := range b.d.record.hosts.chains[at] {
+		if err := failed[name]; err != nil && owner != "" {
+			b.endpoint(owner, err)
+			delete(left, name)
+		} else if err != nil {
+			b.hosts(err)
+		}
+	}
 	for id, rec := range b.d.record.policies {
 		for key := range rec.chains {
-			name := policyChain(stageLocal, key.direction, id)
-			if err := failed[name]; err != nil && key.family == f {
+			name := policyChain(key.stage, key.direction, id)
+			if err := failed[name]; err != nil && key.table() == at {
 				b.policy(id, f, err)
 				delete(left, name)
 			}
@@ -228,16 +261,16 @@ func (b *blame) chains(t *iptables.Table, failed map[string]error) {
 	}
 	for name, err := range left {
 		b.res.Others[t.String()+" chain "+name] = err
-		if t.Name() == "filter" && b.d.record.shared(f, name) {
-			b.everybody(err)
+		if b.d.record.shared(t.Name(), f, name) {
+			b.everybody(t, err)
 		}
 	}
 }
 
-// shared tells whether a chain is one that many endpoints' packets cross.
-func (c *record) shared(f Family, name string) bool {
+// shared tells whether a chain is one that many endpoints' packets cross: one of the kernel's, or a static one of table filter.
+func (c *record) shared(table string, f Family, name string) bool {
 	_, fixed := c.fixed[f][name]
-	return fixed || name == "INPUT" || name == "FORWARD" || name == "OUTPUT"
+	return fixed && table == "filter" || strings.ToUpper(name) == name
 }
 
 // set names the policies whose rules use it.

@@ -98,8 +98,8 @@ func TestOneBackendAtATime(t *testing.T) {
 	if _, err := New(Config{Backend: "pf"}); err == nil {
 		t.Error("an unknown backend is taken")
 	}
-	if _, err := New(Config{MarkMask: 0x7}); err == nil {
-		t.Error("a mask of three bits is taken")
+	if _, err := New(Config{MarkMask: 0xf}); err == nil {
+		t.Error("a mask of four bits is taken")
 	}
 }
 

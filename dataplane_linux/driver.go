@@ -92,20 +92,26 @@ func assemble(cfg Config, p parts) (*Dataplane, error) {
 			return nil, err
 		}
 	}
-	filter, nat := map[Family]chainSink{}, map[Family]chainSink{}
+	tables := map[tableKey]chainSink{}
 	for _, f := range Families {
-		if f == IPv6 && p.noIPv6 {
-			filter[f], nat[f] = noTable{}, noTable{}
-			continue
+		for _, name := range tableNames {
+			if f == IPv6 && p.noIPv6 {
+				tables[tableKey{f, name}] = noTable{}
+				continue
+			}
+			t := d.driver.Table(iptables.Family(f), name)
+			tables[tableKey{f, name}] = t
+			d.tables = append(d.tables, t)
 		}
-		t, n := d.driver.Table(iptables.Family(f), "filter"), d.driver.Table(iptables.Family(f), "nat")
-		filter[f], nat[f] = t, n
-		d.tables = append(d.tables, t, n)
 	}
-	d.record = newRecord(filter, nat, d.sets)
+	d.record = newRecord(tables, d.sets)
 	d.log.Info("iptables backend chosen", "backend", string(d.variant), "reason", d.reason)
 	return d, nil
 }
+
+// tableNames are the tables in which there may be something of ours, in the order in which they are written: what table filter lets pass by a mark
+// is marked by then.
+var tableNames = [...]string{"raw", "mangle", "filter", "nat"}
 
 // noTable is told, and does nothing.
 type noTable struct{}

@@ -91,7 +91,7 @@ func (l *local) routed(a netip.Addr) bool { return l.host.Owner && (a.Is4() || l
 // endpoint takes in one endpoint, which may be nil.
 func (l *local) endpoint(id dataplane.EndpointID, ep *dataplane.Endpoint, net routeSink, gone map[netip.Addr]dataplane.EndpointID, moved map[netip.Addr]struct{}) {
 	old, now := l.endpoints[id], place{}
-	if ep != nil && interfaceFault(l.host.InterfacePrefix, ep) == nil {
+	if ep != nil && ep.Host == nil && interfaceFault(l.host.InterfacePrefix, ep) == nil { // a host endpoint's are not ours to route
 		now = place{ep.Interface, slices.Clone(ep.Addresses)}
 	}
 	for _, a := range old.addresses {

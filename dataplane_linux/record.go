@@ -30,8 +30,7 @@ type setSink interface {
 // Render makes of the same state.
 type record struct {
 	r      *renderer
-	filter map[Family]chainSink
-	nat    map[Family]chainSink
+	tables map[tableKey]chainSink
 	sets   setSink
 
 	endpoints map[dataplane.EndpointID]*endpointRecord
@@ -41,42 +40,58 @@ type record struct {
 	derived   map[string]int                 // sets for nets of rules, with the number of chains that use them
 	fixed     map[Family]map[string]struct{} // chains of the dispatch trees, and static ones
 	moved     bool                           // interfaces came or went
+	hosts     hostRecord
+	probes    map[dataplane.Member]int      // ports of pods' probes, with the number of endpoints that have them
+	probed    map[dataplane.Member]struct{} // those that moved
 }
 
 // endpointRecord is what was rendered for an endpoint.
 type endpointRecord struct {
-	iface    string
-	chains   map[Family][]string
-	policies []dataplane.PolicyID
-	fault    error
+	iface  string
+	chains map[Family][]string // in table filter; those of host endpoints are in hostRecord
+	uses   []use
+	probes []dataplane.Member
+	fault  error
 }
 
 // policyRecord is what was rendered for a policy.
 type policyRecord struct {
-	users  map[Family]map[dataplane.EndpointID]struct{}
+	users  map[userKey]map[dataplane.EndpointID]struct{}
 	chains map[chainKey]chainRecord
 }
 
+// userKey is where a policy is used.
+type userKey struct {
+	family Family
+	stage  stage
+}
+
 type chainKey struct {
-	family    Family
+	userKey
 	direction dataplane.Direction
 }
+
+// table that the chain is in.
+func (k *userKey) table() tableKey { return tableKey{k.family, k.stage.table()} }
 
 type chainRecord struct {
 	effect effect
 	nets   []string // derived sets
 }
 
-func newRecord(filter, nat map[Family]chainSink, sets setSink) *record {
+func newRecord(tables map[tableKey]chainSink, sets setSink) *record {
 	return &record{
-		filter: filter, nat: nat, sets: sets,
+		tables: tables, sets: sets, hosts: newHostRecord(), probes: map[dataplane.Member]int{}, probed: map[dataplane.Member]struct{}{},
 		endpoints: map[dataplane.EndpointID]*endpointRecord{}, claims: map[string][]dataplane.EndpointID{},
 		policies: map[dataplane.PolicyID]*policyRecord{}, ipsets: map[dataplane.IPSetID]struct{}{},
 		derived: map[string]int{}, fixed: map[Family]map[string]struct{}{},
 	}
 }
 
-// families are those that are policed.
+// filter is the table of a family in which pods' chains are.
+func (c *record) filter(f Family) chainSink { return c.tables[tableKey{f, "filter"}] }
+
+// families are those that are policed for pods.
 func (c *record) families() []Family {
 	if c.r.host.IPv6 {
 		return Families[:]
@@ -86,9 +101,10 @@ func (c *record) families() []Family {
 
 // update takes in what moved; nil changes are everything. The renderer is for the host of this state.
 func (c *record) update(s *dataplane.State, changes *dataplane.Changes, r *renderer) {
-	if c.r == nil || changes == nil || !c.r.host.Equal(r.host) {
+	if c.r == nil || changes == nil || !c.r.host.Equal(r.host) || !r.host.IPv6 && c.hosts.turns(s, changes) {
 		changes = c.everything(s, r)
 	}
+	c.hosts.moved = c.hosts.moved || !maps.Equal(c.r.cfg.Devices, r.cfg.Devices)
 	c.r = r
 	dirty := maps.Clone(changes.Endpoints)
 	if dirty == nil {
@@ -107,6 +123,9 @@ func (c *record) update(s *dataplane.State, changes *dataplane.Changes, r *rende
 	for id := range dirty {
 		c.endpoint(s, id, policies)
 	}
+	if c.hosts.moved {
+		c.hostEndpoints(s, policies)
+	}
 	for id := range policies {
 		c.policy(s, id)
 	}
@@ -114,6 +133,7 @@ func (c *record) update(s *dataplane.State, changes *dataplane.Changes, r *rende
 		c.dispatch(s)
 	}
 	c.ipSets(s, changes)
+	c.probeSets()
 	if changes.NAT {
 		c.masquerade(s)
 	}
@@ -124,7 +144,7 @@ func (c *record) update(s *dataplane.State, changes *dataplane.Changes, r *rende
 func (c *record) everything(s *dataplane.State, r *renderer) *dataplane.Changes {
 	c.r = r
 	all := dataplane.NewChanges()
-	all.NAT, c.moved = true, true
+	all.NAT, c.moved, c.hosts.moved = true, true, true
 	for id := range s.Endpoints {
 		all.Endpoints[id] = struct{}{}
 	}
@@ -152,10 +172,10 @@ func (c *record) effects(s *dataplane.State, id dataplane.PolicyID, dirty map[da
 	if rec == nil || p == nil {
 		return
 	}
-	for _, f := range Families {
-		for _, d := range directions {
-			if len(rec.users[f]) > 0 && effectOf(f, rulesOf(p, d)) != rec.chains[chainKey{f, d}].effect {
-				maps.Copy(dirty, rec.users[f])
+	for key, users := range rec.users {
+		for _, d := range key.stage.directions() {
+			if len(users) > 0 && effectOf(key.family, rulesOf(p, d)) != rec.chains[chainKey{key, d}].effect {
+				maps.Copy(dirty, users)
 			}
 		}
 	}
@@ -167,7 +187,7 @@ func (c *record) claim(s *dataplane.State, id dataplane.EndpointID, dirty map[da
 	if rec := c.endpoints[id]; rec != nil {
 		old = rec.iface
 	}
-	if ep := s.Endpoints[id]; ep != nil && interfaceFault(c.r.host.InterfacePrefix, ep) == nil {
+	if ep := s.Endpoints[id]; ep != nil && ep.Host == nil && interfaceFault(c.r.host.InterfacePrefix, ep) == nil {
 		iface = ep.Interface
 	}
 	if old == iface {
@@ -191,15 +211,19 @@ func (c *record) claim(s *dataplane.State, id dataplane.EndpointID, dirty map[da
 
 // endpoint renders one endpoint anew; policies that gain their first user or lose their last are added to policies.
 func (c *record) endpoint(s *dataplane.State, id dataplane.EndpointID, policies map[dataplane.PolicyID]struct{}) {
+	ep := s.Endpoints[id]
+	if c.hosts.takes(id, ep) {
+		return
+	}
 	rec := &endpointRecord{chains: map[Family][]string{}}
 	old := c.endpoints[id]
 	if old == nil {
 		old = &endpointRecord{}
 	}
-	ep := s.Endpoints[id]
 	if ep != nil {
 		c.endpointChains(s, ep, rec)
 	}
+	c.probePorts(old.probes, rec.probes)
 	for _, f := range Families {
 		c.moved = c.moved || old.iface != rec.iface || (len(old.chains[f]) == 0) != (len(rec.chains[f]) == 0)
 		for _, name := range old.chains[f] {
@@ -207,11 +231,11 @@ func (c *record) endpoint(s *dataplane.State, id dataplane.EndpointID, policies 
 				c.removeUnlessTaken(f, name, id)
 			}
 		}
-		for _, p := range old.policies {
-			c.use(f, p, id, len(rec.chains[f]) > 0 && slices.Contains(rec.policies, p), policies)
+		for _, u := range old.uses {
+			c.use(f, u, id, len(rec.chains[f]) > 0 && slices.Contains(rec.uses, u), policies)
 		}
-		for _, p := range rec.policies {
-			c.use(f, p, id, len(rec.chains[f]) > 0, policies)
+		for _, u := range rec.uses {
+			c.use(f, u, id, len(rec.chains[f]) > 0, policies)
 		}
 	}
 	if ep == nil {
@@ -228,7 +252,7 @@ func (c *record) removeUnlessTaken(f Family, name string, id dataplane.EndpointI
 			return
 		}
 	}
-	c.filter[f].RemoveChain(name)
+	c.filter(f).RemoveChain(name)
 }
 
 // endpointChains renders into the table, and notes it.
@@ -241,62 +265,66 @@ func (c *record) endpointChains(s *dataplane.State, ep *dataplane.Endpoint, rec 
 		rec.fault = contested(ep.ID, ep.Interface, claims)
 		return
 	}
-	eachPolicy(ep, func(id dataplane.PolicyID) { rec.policies = append(rec.policies, id) })
+	rec.probes = probeMembers(ep)
+	eachPolicy(ep, func(id dataplane.PolicyID) { rec.uses = append(rec.uses, use{id, stageLocal}) })
 	for _, f := range c.families() {
 		for _, chain := range c.r.endpointChains(f, ep, stateEffects(f, s)) {
-			c.filter[f].SetChain(chain.Name, chain.Rules)
+			c.filter(f).SetChain(chain.Name, chain.Rules)
 			rec.chains[f] = append(rec.chains[f], chain.Name)
 		}
 	}
 }
 
-// use notes whether an endpoint uses a policy in a family.
-func (c *record) use(f Family, p dataplane.PolicyID, id dataplane.EndpointID, uses bool, policies map[dataplane.PolicyID]struct{}) {
-	rec := c.policies[p]
+// use notes whether an endpoint uses a policy at a stage in a family.
+func (c *record) use(f Family, u use, id dataplane.EndpointID, uses bool, policies map[dataplane.PolicyID]struct{}) {
+	rec, key := c.policies[u.policy], userKey{f, u.stage}
 	if rec == nil {
 		if !uses {
 			return
 		}
-		rec = &policyRecord{users: map[Family]map[dataplane.EndpointID]struct{}{}, chains: map[chainKey]chainRecord{}}
-		c.policies[p] = rec
+		rec = &policyRecord{users: map[userKey]map[dataplane.EndpointID]struct{}{}, chains: map[chainKey]chainRecord{}}
+		c.policies[u.policy] = rec
 	}
-	before := len(rec.users[f])
+	before := len(rec.users[key])
 	if uses {
 		if before == 0 {
-			rec.users[f] = map[dataplane.EndpointID]struct{}{}
+			rec.users[key] = map[dataplane.EndpointID]struct{}{}
 		}
-		rec.users[f][id] = struct{}{}
+		rec.users[key][id] = struct{}{}
 	} else {
-		delete(rec.users[f], id)
+		delete(rec.users[key], id)
 	}
-	if (before == 0) != (len(rec.users[f]) == 0) {
-		policies[p] = struct{}{}
+	if (before == 0) != (len(rec.users[key]) == 0) {
+		policies[u.policy] = struct{}{}
 	}
 }
 
-// policy renders the chains of a policy anew, for the families in which it is used.
+// policy renders the chains of a policy anew, where it is used.
 func (c *record) policy(s *dataplane.State, id dataplane.PolicyID) {
 	rec := c.policies[id]
 	if rec == nil {
 		return
 	}
 	p := s.Policies[id]
-	for _, f := range Families {
-		for _, d := range directions {
-			key := chainKey{f, d}
+	for where, users := range rec.users {
+		for _, d := range where.stage.directions() {
+			key := chainKey{where, d}
 			old, had := rec.chains[key]
-			if p == nil || len(rec.users[f]) == 0 || !c.policyChain(p, key, rec) {
+			if p == nil || len(users) == 0 || !c.policyChain(p, key, rec) {
 				delete(rec.chains, key)
 				if had {
-					c.filter[f].RemoveChain(policyChain(stageLocal, d, id))
+					c.tables[key.table()].RemoveChain(policyChain(key.stage, d, id))
 				}
 			}
 			for _, name := range old.nets {
 				c.release(name)
 			}
 		}
+		if len(users) == 0 {
+			delete(rec.users, where)
+		}
 	}
-	if len(rec.users[IPv4])+len(rec.users[IPv6]) == 0 {
+	if len(rec.users) == 0 {
 		delete(c.policies, id)
 	}
 }
@@ -304,14 +332,14 @@ func (c *record) policy(s *dataplane.State, id dataplane.PolicyID) {
 // policyChain renders one chain into the table; false where it would be empty.
 func (c *record) policyChain(p *dataplane.Policy, key chainKey, rec *policyRecord) bool {
 	var nets []string
-	chain, ok := c.r.policyChain(key.family, p, stageLocal, key.direction, func(set Set) {
+	chain, ok := c.r.policyChain(key.family, p, key.stage, key.direction, func(set Set) {
 		if c.derived[set.Name]++; c.derived[set.Name] == 1 {
 			c.setDesired(&set)
 		}
 		nets = append(nets, set.Name)
 	})
 	if ok {
-		c.filter[key.family].SetChain(chain.Name, chain.Rules)
+		c.tables[key.table()].SetChain(chain.Name, chain.Rules)
 		rec.chains[key] = chainRecord{effectOf(key.family, rulesOf(p, key.direction)), nets}
 	}
 	return ok
@@ -330,28 +358,29 @@ func (c *record) dispatch(s *dataplane.State) {
 	c.moved = false
 	ifaces := make(map[string]*dataplane.Endpoint, len(c.endpoints))
 	for id, rec := range c.endpoints {
-		if rec.fault == nil {
+		if rec.fault == nil && rec.iface != "" {
 			ifaces[rec.iface] = s.Endpoints[id]
 		}
 	}
+	h := c.hosts.of(c.r, s)
 	for _, f := range Families {
-		chains := c.r.staticChains(f)
+		chains := c.r.staticChains(f, h)
 		if c.r.enabled(f) {
 			chains = append(chains, c.r.dispatch(endpointNames(f, ifaces))...)
 		}
 		now := make(map[string]struct{}, len(chains))
 		for _, chain := range chains {
 			now[chain.Name] = struct{}{}
-			c.filter[f].SetChain(chain.Name, chain.Rules)
+			c.filter(f).SetChain(chain.Name, chain.Rules)
 		}
 		for name := range c.fixed[f] {
 			if _, still := now[name]; !still {
-				c.filter[f].RemoveChain(name)
+				c.filter(f).RemoveChain(name)
 			}
 		}
 		c.fixed[f] = now
 		for _, h := range filterHooks() {
-			c.filter[f].SetHooks(h.Kernel, []string{h.Rule})
+			c.filter(f).SetHooks(h.Kernel, []string{h.Rule})
 		}
 	}
 }
@@ -368,7 +397,7 @@ func (c *record) ipSets(s *dataplane.State, changes *dataplane.Changes) {
 		for _, f := range Families {
 			name := setName(f, string(id))
 			switch {
-			case set == nil || !c.r.enabled(f):
+			case set == nil || !c.r.enabled(f) && len(c.hosts.ids) == 0:
 				c.sets.Remove(name)
 			case delta == nil || !c.sets.Has(name):
 				whole := stateSet(f, set)
@@ -391,15 +420,15 @@ func (c *record) masquerade(s *dataplane.State) {
 				c.setDesired(&sets[i])
 			}
 			for _, chain := range t.chains {
-				c.nat[f].SetChain(chain.Name, chain.Rules)
+				c.tables[tableKey{f, "nat"}].SetChain(chain.Name, chain.Rules)
 			}
 			for _, h := range t.hooks {
-				c.nat[f].SetHooks(h.Kernel, []string{h.Rule})
+				c.tables[tableKey{f, "nat"}].SetHooks(h.Kernel, []string{h.Rule})
 			}
 			continue
 		}
-		c.nat[f].SetHooks("POSTROUTING", nil)
-		c.nat[f].RemoveChain(chainPostrouting)
+		c.tables[tableKey{f, "nat"}].SetHooks("POSTROUTING", nil)
+		c.tables[tableKey{f, "nat"}].RemoveChain(chainPostrouting)
 		for i := range sets {
 			c.sets.Remove(sets[i].Name)
 		}

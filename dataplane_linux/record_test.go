@@ -55,24 +55,27 @@ func (s setMap) Has(name string) bool { return s[name] != nil }
 // held is a record with sinks.
 type held struct {
 	*record
-	tables map[tableKey]*sink
-	sets   setMap
+	tables  map[tableKey]*sink
+	sets    setMap
+	devices map[netip.Addr]string
 }
 
 func newHeld() *held {
 	h := &held{tables: map[tableKey]*sink{}, sets: setMap{}}
-	filter, nat := map[Family]chainSink{}, map[Family]chainSink{}
+	tables := map[tableKey]chainSink{}
 	for _, f := range Families {
-		h.tables[tableKey{f, "filter"}], h.tables[tableKey{f, "nat"}] = newSink(), newSink()
-		filter[f], nat[f] = h.tables[tableKey{f, "filter"}], h.tables[tableKey{f, "nat"}]
+		for _, name := range tableNames {
+			h.tables[tableKey{f, name}] = newSink()
+			tables[tableKey{f, name}] = h.tables[tableKey{f, name}]
+		}
 	}
-	h.record = newRecord(filter, nat, h.sets)
+	h.record = newRecord(tables, h.sets)
 	return h
 }
 
 func (h *held) take(t interface{ Fatal(...any) }, s *dataplane.State, changes *dataplane.Changes) {
 	host := s.Host
-	r, err := newRenderer(RenderConfig{}, &host)
+	r, err := newRenderer(RenderConfig{Devices: h.devices}, &host)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +84,7 @@ func (h *held) take(t interface{ Fatal(...any) }, s *dataplane.State, changes *d
 
 // differs compares what the sinks hold with the state rendered from scratch.
 func (h *held) differs(s *dataplane.State) string {
-	want := Render(s, RenderConfig{})
+	want := Render(s, RenderConfig{Devices: h.devices})
 	wantTables := map[tableKey]*sink{}
 	for key := range h.tables {
 		wantTables[key] = newSink()
@@ -111,6 +114,12 @@ func (h *held) differs(s *dataplane.State) string {
 	}
 	return cmp.Diff(wantTables, h.tables, cmp.AllowUnexported(tableKey{}, sink{})) +
 		cmp.Diff(wantSets, h.sets, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })) + cmp.Diff(wantFaults, faults)
+}
+
+// failsafes are of several kinds.
+var failsafes = []dataplane.Failsafe{
+	{Protocol: 6, Port: 22}, {Protocol: 6, Port: 179}, {Protocol: 17, Port: 68}, {Protocol: 6, Port: 6443, Net: netip.MustParsePrefix("10.0.0.0/8")},
+	{Protocol: 6, Port: 6443, Net: netip.MustParsePrefix("fd00::/8")}, {Protocol: 17, Port: 53, Net: netip.MustParsePrefix("0.0.0.0/0")},
 }
 
 // drawRule draws from few values, so that rules meet.
@@ -144,6 +153,7 @@ type world struct {
 	s        *dataplane.State
 	policies []dataplane.PolicyID
 	sets     []dataplane.IPSetID
+	devices  map[netip.Addr]string
 }
 
 func newWorld(t *rapid.T) *world {
@@ -172,13 +182,71 @@ func (w *world) endpoint(c *dataplane.Changes) {
 		ep.Tiers = append(ep.Tiers, dataplane.EndpointTier{Ingress: list.Draw(w.t, "ingress"), Egress: list.Draw(w.t, "egress"),
 			Default: rapid.SampledFrom([]dataplane.Action{dataplane.Deny, dataplane.Pass}).Draw(w.t, "default")})
 	}
-	eachPolicy(ep, func(p dataplane.PolicyID) {
+	ep.Probes = rapid.SliceOfNDistinct(rapid.SampledFrom([]dataplane.NamedPort{{Name: "a", Protocol: 6, Port: 80}, {Name: "b", Protocol: 17, Port: 53}}), 0, 2,
+		func(p dataplane.NamedPort) string { return p.Name }).Draw(w.t, "probes")
+	w.put(ep, c)
+}
+
+// put adds an endpoint, and the policies that it uses.
+func (w *world) put(ep *dataplane.Endpoint, c *dataplane.Changes) {
+	needed := func(p dataplane.PolicyID) {
 		if w.s.Policies[p] == nil {
 			w.s.Policies[p] = &dataplane.Policy{ID: p}
 			c.Policies[p] = struct{}{}
 		}
-	})
-	w.s.Endpoints[id] = ep
+	}
+	eachPolicy(ep, needed)
+	if ep.Host != nil {
+		eachHostUse(ep, func(p dataplane.PolicyID, _ stage) { needed(p) })
+	}
+	w.s.Endpoints[ep.ID] = ep
+}
+
+// hostEndpoint draws one of a few, for few interfaces.
+func (w *world) hostEndpoint(c *dataplane.Changes) {
+	id := dataplane.EndpointID(fmt.Sprint("hostendpoint/", rapid.IntRange(0, 4).Draw(w.t, "host endpoint")))
+	c.Endpoints[id] = struct{}{}
+	if rapid.IntRange(0, 3).Draw(w.t, "gone") == 0 {
+		delete(w.s.Endpoints, id)
+		return
+	}
+	list := rapid.SliceOfNDistinct(rapid.SampledFrom(w.policies), 0, 3, rapid.ID)
+	tiers := func(name string, def ...dataplane.Action) (out []dataplane.EndpointTier) {
+		for range rapid.IntRange(0, 2).Draw(w.t, name) {
+			out = append(out, dataplane.EndpointTier{Ingress: list.Draw(w.t, "ingress"), Egress: list.Draw(w.t, "egress"),
+				Default: rapid.SampledFrom(def).Draw(w.t, "default")})
+		}
+		return out
+	}
+	ep := &dataplane.Endpoint{
+		ID: id, Interface: rapid.SampledFrom([]string{"*", "*", "", "eth0", "eth1", "lo", "fld9", "eth+"}).Draw(w.t, "interface"),
+		Addresses: rapid.SampledFrom([][]netip.Addr{addresses("172.18.0.1"), addresses("172.18.0.2", "fd00:18::2"), nil}).Draw(w.t, "addresses"),
+		Host:      &dataplane.HostEndpoint{},
+	}
+	if rapid.IntRange(0, 5).Draw(w.t, "fault") == 0 {
+		ep.Host.Fault = "it can't be read"
+		w.put(ep, c)
+		return
+	}
+	ep.Profiles, ep.Tiers = list.Draw(w.t, "profiles"), tiers("tiers", dataplane.Deny, dataplane.Pass)
+	ep.Host.Untracked, ep.Host.PreDNAT = tiers("untracked", dataplane.Pass), tiers("preDNAT", dataplane.Pass)
+	for i := range ep.Host.PreDNAT {
+		ep.Host.PreDNAT[i].Egress = nil
+	}
+	if ep.Host.Forward = ep.Tiers; rapid.Bool().Draw(w.t, "no forward") {
+		ep.Host.Forward = nil
+	}
+	w.put(ep, c)
+}
+
+// readdress moves the host's own addresses between its interfaces.
+func (w *world) readdress(*dataplane.Changes) {
+	w.devices = map[netip.Addr]string{}
+	for _, a := range addresses("172.18.0.1", "172.18.0.2", "fd00:18::2") {
+		if name := rapid.SampledFrom([]string{"", "lo", "eth0", "eth1", "eth2", "fld1"}).Draw(w.t, "device"); name != "" {
+			w.devices[a] = name
+		}
+	}
 }
 
 func (w *world) policy(c *dataplane.Changes) {
@@ -221,6 +289,9 @@ func (w *world) set(c *dataplane.Changes) {
 func (w *world) host(c *dataplane.Changes) {
 	w.s.Host.Owner = rapid.Bool().Draw(w.t, "owner")
 	w.s.Host.IPv6 = rapid.Bool().Draw(w.t, "ipv6")
+	w.s.Host.WorkloadToHost = rapid.SampledFrom([]dataplane.Action{dataplane.Allow, dataplane.Deny, dataplane.Pass}).Draw(w.t, "workload to host")
+	w.s.Host.HostToWorkload = dataplane.HostToWorkload(rapid.IntRange(0, 2).Draw(w.t, "host to workload"))
+	w.s.Host.FailsafeInbound = rapid.SampledFrom([][]dataplane.Failsafe{nil, failsafes}).Draw(w.t, "failsafes")
 	w.s.Host.InterfacePrefix = rapid.SampledFrom([]string{"fld", "fld", "flda"}).Draw(w.t, "prefix")
 	c.Host = true
 }
@@ -239,13 +310,16 @@ func TestRecordEqualsRender(t *testing.T) {
 		}
 		for range rapid.IntRange(1, 12).Draw(t, "steps") {
 			c := dataplane.NewChanges()
-			moves := []func(*dataplane.Changes){w.endpoint, w.endpoint, w.endpoint, w.policy, w.policy, w.set, w.host, w.nat}
+			moves := []func(*dataplane.Changes){
+				w.endpoint, w.endpoint, w.endpoint, w.hostEndpoint, w.hostEndpoint, w.policy, w.policy, w.set, w.host, w.nat, w.readdress,
+			}
 			for range rapid.IntRange(0, 5).Draw(t, "moves") {
 				rapid.SampledFrom(moves).Draw(t, "move")(c)
 			}
 			if rapid.IntRange(0, 9).Draw(t, "all") == 0 {
 				c = nil
 			}
+			h.devices = w.devices
 			h.take(t, w.s, c)
 			if diff := h.differs(w.s); diff != "" {
 				t.Fatalf("-from scratch +incremental:\n%s", diff)
@@ -254,7 +328,7 @@ func TestRecordEqualsRender(t *testing.T) {
 		clear(w.s.Endpoints)
 		clear(w.s.IPSets)
 		h.take(t, w.s, nil)
-		if n := len(h.policies) + len(h.derived) + len(h.claims) + len(h.endpoints); n > 0 {
+		if n := len(h.policies) + len(h.derived) + len(h.claims) + len(h.endpoints) + len(h.record.hosts.ids) + len(h.probes); n > 0 {
 			t.Fatalf("%d objects are remembered after all are gone", n)
 		}
 	})

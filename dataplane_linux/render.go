@@ -1,9 +1,10 @@
 package linux
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -25,7 +26,7 @@ import (
 
 // RenderConfig is what the renderer needs besides the state.
 type RenderConfig struct {
-	MarkMask uint32 // bits of the packet mark that are ours; 0: 0xffff0000. At least 4.
+	MarkMask uint32 // bits of the packet mark that are ours; 0: 0xffff0000. At least 5.
 	LogGroup uint16 // NFLOG group of Log rules and verdicts; 0: 1
 	// LogRate is how often each Log rule logs: "10/second", "/minute", "/hour"; "": each packet. LogBurst is how many packets may come at once
 	// before that counts; 0: 5.
@@ -34,6 +35,8 @@ type RenderConfig struct {
 	// LogVerdicts makes every rule that allows, denies or passes, each end of a tier, and "no profile decided" log first through NFLOG, with the
 	// prefix of Logged. Packets of established connections cross no rules, and are not logged.
 	LogVerdicts bool
+	// Devices are the host's own interfaces by address, for host endpoints that name none. Not changed any more.
+	Devices map[netip.Addr]string
 }
 
 // Rendered is the state as chains and sets. What it shares with the state is not to be changed.
@@ -46,7 +49,7 @@ type Rendered struct {
 
 type tableKey struct {
 	family Family
-	table  string // "filter", "nat"
+	table  string // "filter", "nat", "raw", "mangle"
 }
 
 type tableChains struct {
@@ -86,7 +89,7 @@ func newRenderer(cfg RenderConfig, host *dataplane.Host) (*renderer, error) {
 	return &renderer{cfg: cfg, marks: m, host: host, logLimit: limit}, nil
 }
 
-// Render is the whole state from scratch. It panics on a mark mask of fewer than 4 bits, on a rate that is none, and where the state's
+// Render is the whole state from scratch. It panics on a mark mask of fewer than 5 bits, on a rate that is none, and where the state's
 // prefix of pods' interfaces is none.
 func Render(s *dataplane.State, cfg RenderConfig) *Rendered {
 	r, err := newRenderer(cfg, &s.Host)
@@ -94,9 +97,22 @@ func Render(s *dataplane.State, cfg RenderConfig) *Rendered {
 		panic(err)
 	}
 	ifaces, faults := interfaces(s)
+	h := r.hosts(hostEndpoints(s))
+	maps.Copy(faults, h.faults)
 	out := &Rendered{tables: map[tableKey]*tableChains{}, Faults: faults}
 	for _, f := range Families {
-		out.tables[tableKey{f, "filter"}] = r.filterTable(f, s, ifaces, &out.sets)
+		out.tables[tableKey{f, "filter"}] = &tableChains{hooks: filterHooks(), chains: r.staticChains(f, h)}
+		used := map[use]bool{}
+		if r.enabled(f) {
+			r.renderPods(f, s, ifaces, out, used)
+		}
+		r.renderHosts(f, s, h, out, used)
+		r.renderPolicies(f, s, out, used)
+		if r.policed(f, h) {
+			for _, set := range s.IPSets {
+				out.sets = append(out.sets, stateSet(f, set))
+			}
+		}
 		if r.masquerades(f, &s.NAT) {
 			out.tables[tableKey{f, "nat"}] = r.natTable(f)
 			out.sets = append(out.sets, natSets(f, &s.NAT)...)
@@ -107,37 +123,75 @@ func Render(s *dataplane.State, cfg RenderConfig) *Rendered {
 	return out
 }
 
-// enabled tells whether a family is policed; if not, all that pods send or get of it is dropped.
+// enabled tells whether a family is policed for pods; if not, all that they send or get of it is dropped.
 func (r *renderer) enabled(f Family) bool { return f == IPv4 || r.host.IPv6 }
 
-func (r *renderer) filterTable(f Family, s *dataplane.State, ifaces map[string]*dataplane.Endpoint, sets *[]Set) *tableChains {
-	t := &tableChains{hooks: filterHooks(), chains: r.staticChains(f)}
-	if !r.enabled(f) {
-		return t
+// use is a policy at a stage.
+type use struct {
+	policy dataplane.PolicyID
+	stage  stage
+}
+
+func (u *Rendered) add(f Family, table string, chains ...Chain) {
+	t := u.tables[tableKey{f, table}]
+	if t == nil {
+		t = &tableChains{}
+		u.tables[tableKey{f, table}] = t
 	}
+	t.chains = append(t.chains, chains...)
+}
+
+// renderPods adds the chains of pods, and what they use.
+func (r *renderer) renderPods(f Family, s *dataplane.State, ifaces map[string]*dataplane.Endpoint, out *Rendered, used map[use]bool) {
 	eff := stateEffects(f, s)
-	used := map[dataplane.PolicyID]bool{}
 	names := endpointNames(f, ifaces)
-	t.chains = append(t.chains, r.dispatch(names)...)
+	out.add(f, "filter", r.dispatch(names)...)
 	for _, name := range names {
 		ep := ifaces[name]
-		eachPolicy(ep, func(id dataplane.PolicyID) { used[id] = true })
-		t.chains = append(t.chains, r.endpointChains(f, ep, eff)...)
+		eachPolicy(ep, func(id dataplane.PolicyID) { used[use{id, stageLocal}] = true })
+		out.add(f, "filter", r.endpointChains(f, ep, eff)...)
 	}
-	derived := func(set Set) { *sets = append(*sets, set) }
-	for _, id := range sortedPolicies(used) {
-		for _, d := range directions {
-			if p := s.Policies[id]; p != nil {
-				if c, ok := r.policyChain(f, p, stageLocal, d, derived); ok {
-					t.chains = append(t.chains, c)
-				}
+	if r.probes() {
+		var members []dataplane.Member
+		for _, ep := range ifaces {
+			members = append(members, probeMembers(ep)...)
+		}
+		out.sets = append(out.sets, probeSet(f, slices.Values(members)))
+	}
+}
+
+// renderHosts adds the chains of host endpoints, and what they use.
+func (r *renderer) renderHosts(f Family, s *dataplane.State, h *hosts, out *Rendered, used map[use]bool) {
+	for _, c := range r.hostChains(f, h, stateEffects(f, s)) {
+		out.add(f, c.table, c.Chain)
+	}
+	for _, table := range hostTables {
+		for _, kernel := range hostKernelChains {
+			if rule := r.hostHook(h, table, kernel); rule != "" {
+				t := out.tables[tableKey{f, table}]
+				t.hooks = append(t.hooks, Hook{kernel, rule})
 			}
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(s.IPSets)) {
-		*sets = append(*sets, stateSet(f, s.IPSets[id]))
+	for _, ep := range h.all() {
+		eachHostUse(ep, func(id dataplane.PolicyID, st stage) { used[use{id, st}] = true })
 	}
-	return t
+}
+
+// renderPolicies adds the chains of the policies that are used.
+func (r *renderer) renderPolicies(f Family, s *dataplane.State, out *Rendered, used map[use]bool) {
+	derived := func(set Set) { out.sets = append(out.sets, set) }
+	for _, u := range sortedUses(used) {
+		p := s.Policies[u.policy]
+		if p == nil {
+			continue
+		}
+		for _, d := range u.stage.directions() {
+			if c, ok := r.policyChain(f, p, u.stage, d, derived); ok {
+				out.add(f, u.stage.table(), c)
+			}
+		}
+	}
 }
 
 var directions = [...]dataplane.Direction{dataplane.Ingress, dataplane.Egress}
@@ -180,6 +234,9 @@ func eachPolicy(ep *dataplane.Endpoint, visit func(dataplane.PolicyID)) {
 func interfaces(s *dataplane.State) (map[string]*dataplane.Endpoint, map[dataplane.EndpointID]error) {
 	claims, faults := make(map[string][]dataplane.EndpointID, len(s.Endpoints)), map[dataplane.EndpointID]error{}
 	for id, ep := range s.Endpoints {
+		if ep.Host != nil {
+			continue
+		}
 		if err := interfaceFault(s.Host.InterfacePrefix, ep); err != nil {
 			faults[id] = err
 			continue
@@ -207,16 +264,19 @@ func contested(id dataplane.EndpointID, iface string, claims []dataplane.Endpoin
 // stand for other interfaces too.
 func interfaceFault(prefix string, ep *dataplane.Endpoint) error {
 	switch name := ep.Interface; {
-	case strings.HasPrefix(string(ep.ID), "hostendpoint/"):
-		return fmt.Errorf("%s: %w", ep.ID, errors.ErrUnsupported)
 	case name == "":
 		return fmt.Errorf("%s: its interface is not known", ep.ID)
 	case !strings.HasPrefix(name, prefix):
 		return fmt.Errorf("%s: interface %s does not begin with %q, the prefix of pods' interfaces on this host", ep.ID, name, prefix)
-	case len(name) > 15 || strings.IndexFunc(name, func(c rune) bool { return !nameRune(c) }) >= 0:
+	case !interfaceName(name):
 		return fmt.Errorf("%s: interface %q: want at most 15 letters, digits, \".\", \"-\" and \"_\"", ep.ID, name)
 	}
 	return nil
+}
+
+// interfaceName tells whether iptables takes it for one interface.
+func interfaceName(name string) bool {
+	return len(name) <= 15 && strings.IndexFunc(name, func(c rune) bool { return !nameRune(c) }) < 0
 }
 
 func nameRune(c rune) bool {
@@ -235,6 +295,9 @@ func endpointNames(f Family, ifaces map[string]*dataplane.Endpoint) []string {
 	return out
 }
 
-func sortedPolicies(used map[dataplane.PolicyID]bool) []dataplane.PolicyID {
-	return slices.SortedFunc(maps.Keys(used), func(a, b dataplane.PolicyID) int { return strings.Compare(a.String(), b.String()) })
+// sortedUses are in the order of stages, and of names within one.
+func sortedUses(used map[use]bool) []use {
+	return slices.SortedFunc(maps.Keys(used), func(a, b use) int {
+		return cmp.Or(cmp.Compare(a.stage, b.stage), strings.Compare(a.policy.String(), b.policy.String()))
+	})
 }

@@ -66,7 +66,13 @@ func (r *renderer) settled() string {
 // decide writes the part that both directions share: tiers in order, then profiles, then drop.
 func (r *renderer) decide(ep *dataplane.Endpoint, d dataplane.Direction, eff effects) {
 	r.w.add("-m conntrack --ctstate INVALID -j DROP")
+	r.clear()
 	r.normal(ep, &way{stageLocal, d, "-j RETURN"}, eff)
+}
+
+// clear takes from a packet what was marked before.
+func (r *renderer) clear() {
+	r.w.s("-j MARK --set-xmark ").bits(0, r.marks.accept|r.marks.pass).end()
 }
 
 // normal writes tiers in order, then profiles, then drop.
@@ -82,8 +88,6 @@ func (r *renderer) normal(ep *dataplane.Endpoint, by *way, eff effects) {
 // tiers writes them in order; false where none lets a packet go on to what follows.
 func (r *renderer) tiers(tiers []dataplane.EndpointTier, by *way, eff effects) (goesOn bool) {
 	w := &r.w
-	both := r.marks.accept | r.marks.pass
-	w.s("-j MARK --set-xmark ").bits(0, both).end()
 	passed := false
 	for i := range tiers {
 		list := by.of(&tiers[i])
@@ -93,7 +97,7 @@ func (r *renderer) tiers(tiers []dataplane.EndpointTier, by *way, eff effects) (
 		if passed {
 			w.s("-j MARK --set-xmark ").bits(0, r.marks.pass).end()
 		}
-		passed = r.policies(list, by, eff, both)
+		passed = r.policies(list, by, eff, r.marks.accept|r.marks.pass)
 		if !r.endOfTier(&tiers[i], list[len(list)-1], by.direction, passed) {
 			return false
 		}

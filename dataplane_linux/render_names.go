@@ -48,6 +48,10 @@ const (
 	chainTo           = "felid-to"
 	chainAllow        = "felid-allow"
 	chainPass         = "felid-pass"
+	chainPrerouting   = "felid-prerouting"
+	chainForwardIn    = "felid-forward-in" // by host endpoints
+	chainForwardOut   = "felid-forward-out"
+	chainSent         = "felid-sent"
 )
 
 // hashed is the first n characters (of 6 bits each) of the SHA-256 of s, in the URL-safe alphabet.
@@ -90,6 +94,7 @@ func policyChain(s stage, d dataplane.Direction, id dataplane.PolicyID) string {
 const (
 	setMasquerade = "nat-masquerade"
 	setPools      = "nat-pools"
+	setProbes     = "probe-ports"
 )
 
 // setName is the kernel's name of a set in a family; at most 31 characters.
@@ -104,17 +109,18 @@ func setName(f Family, id string) string {
 type marks struct {
 	accept, pass      uint32
 	excluded, matched uint32 // scratch, within one rule
+	sent              uint32 // of the host itself, and redirected: table mangle judges it
 }
 
-// marksFrom takes the four lowest bits of mask.
+// marksFrom takes the five lowest bits of mask.
 func marksFrom(mask uint32) (marks, error) {
-	if bits.OnesCount32(mask) < 4 {
-		return marks{}, fmt.Errorf("mark mask %#x: has %d bits, at least 4 are needed", mask, bits.OnesCount32(mask))
+	if bits.OnesCount32(mask) < 5 {
+		return marks{}, fmt.Errorf("mark mask %#x: has %d bits, at least 5 are needed", mask, bits.OnesCount32(mask))
 	}
 	next := func() uint32 {
 		bit := mask & -mask
 		mask &^= bit
 		return bit
 	}
-	return marks{accept: next(), pass: next(), excluded: next(), matched: next()}, nil
+	return marks{accept: next(), pass: next(), excluded: next(), matched: next(), sent: next()}, nil
 }

@@ -95,6 +95,26 @@ func natSets(f Family, nat *dataplane.NAT) []Set {
 	}
 }
 
+// probes tells whether pods' probe ports are open to their own host.
+func (r *renderer) probes() bool { return r.host.HostToWorkload == dataplane.HostToWorkloadProbePorts }
+
+// probeSet is the set of the ports that the probes of this host's pods name.
+func probeSet(f Family, members iter.Seq[dataplane.Member]) Set {
+	return Set{Name: setName(f, setProbes), Type: ipset.HashIPPort, Family: f, About: "ports of pods' probes", members: members}
+}
+
+// probeMembers are an endpoint's own, of both families.
+func probeMembers(ep *dataplane.Endpoint) []dataplane.Member {
+	var out []dataplane.Member
+	for _, a := range ep.Addresses {
+		for _, p := range ep.Probes {
+			out = append(out, dataplane.Member{Prefix: netip.PrefixFrom(a, a.BitLen()), Protocol: p.Protocol, Port: p.Port})
+		}
+	}
+	slices.SortFunc(out, compareMembers)
+	return slices.Compact(out)
+}
+
 // hasFamily tells whether a prefix is of the family.
 func hasFamily(f Family) func(netip.Prefix) bool {
 	return func(p netip.Prefix) bool { return f.of(p.Addr()) }

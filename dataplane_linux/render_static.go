@@ -15,42 +15,63 @@ func filterHooks() []Hook {
 func (r *renderer) podsIn() string  { return "-i " + r.host.InterfacePrefix + "+ " }
 func (r *renderer) podsOut() string { return "-o " + r.host.InterfacePrefix + "+ " }
 
-// staticChains are those of the filter table that do not depend on endpoints: the entries, and the ends of Allow and Pass.
-func (r *renderer) staticChains(f Family) []Chain {
-	w := &r.w
+// staticChains are those of the filter table that do not depend on pods: the entries, and the ends of Allow and Pass.
+func (r *renderer) staticChains(f Family, h *hosts) []Chain {
 	if !r.enabled(f) {
-		const about = "not policed: pods' packets of this family are dropped"
-		w.add(r.podsIn(), "-j DROP")
-		input := w.chain(chainInput, about)
-		w.add(r.podsIn(), "-j DROP")
-		w.add(r.podsOut(), "-j DROP")
-		forward := w.chain(chainForward, about)
-		w.add(r.podsOut(), "-j DROP")
-		return []Chain{input, forward, w.chain(chainOutput, about)}
+		return r.closedChains(h)
+	}
+	ends := r.ends("filter")
+	r.w.add(r.podsIn(), "-g "+chainWorkloadHost)
+	r.hostDispatch(h, &postIn)
+	input := r.w.chain(chainInput, "to this host")
+	return append(append(r.workloadChains(f, h), ends...), input)
+}
+
+// ends are the chains of a table at which Allow and Pass end.
+func (r *renderer) ends(table string) []Chain {
+	w := &r.w
+	if table == "raw" {
+		w.add("-j CT --notrack")
 	}
 	w.s("-j MARK --set-xmark ").bits(r.marks.accept, r.marks.accept).end()
 	allow := w.chain(chainAllow, "entered by goto: marks, and returns to the endpoint's chain")
 	w.s("-j MARK --set-xmark ").bits(r.marks.pass, r.marks.pass).end()
-	pass := w.chain(chainPass, "entered by goto: on to the next tier")
-	w.add(r.podsIn(), "-g "+chainWorkloadHost)
-	input := w.chain(chainInput, "to this host")
-	return append(r.workloadChains(f), allow, pass, input)
+	return []Chain{allow, w.chain(chainPass, "entered by goto: on to the next tier")}
+}
+
+// closedChains are those for a family that is not policed for pods.
+func (r *renderer) closedChains(h *hosts) []Chain {
+	const about = "not policed: pods' packets of this family are dropped"
+	w := &r.w
+	w.add(r.podsIn(), "-j DROP")
+	r.hostDispatch(h, &postIn)
+	input := w.chain(chainInput, about)
+	w.add(r.podsIn(), "-j DROP")
+	w.add(r.podsOut(), "-j DROP")
+	r.hostForwards(h)
+	forward := w.chain(chainForward, about)
+	w.add(r.podsOut(), "-j DROP")
+	r.hostOutput(h)
+	closed := []Chain{input, forward, w.chain(chainOutput, about)}
+	if h.any() {
+		closed = append(closed, r.ends("filter")...)
+	}
+	return closed
 }
 
 // workloadChains are felid-forward, felid-output and felid-workload-host.
-func (r *renderer) workloadChains(f Family) []Chain {
+func (r *renderer) workloadChains(f Family, h *hosts) []Chain {
 	w := &r.w
 	w.add(r.podsIn(), "-j "+chainFrom)
+	r.hostForwards(h)
 	w.add(r.podsOut(), "-m conntrack ! --ctstate RELATED,ESTABLISHED -j "+chainTo)
 	w.add(r.podsIn(), r.allowed())
 	w.add(r.podsOut(), r.allowed())
 	forward := w.chain(chainForward, "through this host")
 
-	if r.host.HostToWorkload == dataplane.HostToWorkloadPolicy {
-		r.neighbours(f, r.podsOut())
-		w.add(r.podsOut(), "-m conntrack ! --ctstate RELATED,ESTABLISHED -j "+chainTo)
-	}
+	r.toOwnPods(f)
 	w.add(r.podsOut(), r.allowed())
+	r.hostOutput(h)
 	output := w.chain(chainOutput, "from this host")
 
 	r.neighbours(f, "")
@@ -59,17 +80,59 @@ func (r *renderer) workloadChains(f Family) []Chain {
 	if f == IPv4 && r.host.Owner { // route_localnet, which pods' interfaces have, would let pods in here
 		w.add("-d 127.0.0.0/8 -j DROP")
 	}
+	r.toOwnHost(h)
+	return []Chain{forward, output, w.chain(chainWorkloadHost, "from a pod to this host")}
+}
+
+// toOwnPods writes which packets to pods of this host are left to policy.
+func (r *renderer) toOwnPods(f Family) {
+	w := &r.w
+	switch r.host.HostToWorkload {
+	case dataplane.HostToWorkloadAll:
+		return
+	case dataplane.HostToWorkloadProbePorts:
+		w.add(r.podsOut(), "-m set --match-set "+setName(f, setProbes)+" dst,dst ", r.allowed())
+	}
+	r.neighbours(f, r.podsOut())
+	w.add(r.podsOut(), "-m conntrack ! --ctstate RELATED,ESTABLISHED -j "+chainTo)
+}
+
+// toOwnHost writes what becomes of a packet to this host that the pod's egress policy has allowed.
+func (r *renderer) toOwnHost(h *hosts) {
+	w := &r.w
 	switch r.host.WorkloadToHost {
 	case dataplane.Allow:
 		w.add(r.allowed())
 	case dataplane.Pass:
+		if h.rest != nil {
+			r.clear() // it was allowed by the pod's policy, not by the host's
+			w.add("-g ", postIn.chain+restSuffix)
+		}
 	default:
 		if !r.host.Owner { // the owner has accepted them in felid-from
 			w.add("-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN")
 		}
 		w.add("-j DROP")
 	}
-	return []Chain{forward, output, w.chain(chainWorkloadHost, "from a pod to this host")}
+}
+
+// hostForwards writes the way to what host endpoints say about new connections through this host: in first, then out.
+func (r *renderer) hostForwards(h *hosts) {
+	if postForwardIn.manned(h) {
+		r.w.add("! ", r.podsIn(), "-m conntrack ! --ctstate RELATED,ESTABLISHED -j "+chainForwardIn)
+	}
+	if postForwardOut.manned(h) {
+		r.w.add("! ", r.podsOut(), "-m conntrack ! --ctstate RELATED,ESTABLISHED -j "+chainForwardOut)
+	}
+}
+
+// hostOutput writes the way to the host endpoint by which a packet of the host itself leaves. Where destination NAT has redirected it, the
+// interface that this chain sees is the one before: table mangle judges it.
+func (r *renderer) hostOutput(h *hosts) {
+	if h.any() {
+		r.w.add("-m conntrack --ctstate DNAT -m conntrack ! --ctstate RELATED,ESTABLISHED -g " + chainSent)
+		r.hostDispatch(h, &postOut)
+	}
 }
 
 // dhcp matches what a client sends that has no address yet: DHCPDISCOVER and DHCPREQUEST by broadcast (RFC 2131, section 4.1), and

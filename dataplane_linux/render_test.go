@@ -97,6 +97,9 @@ func wholeText(r *Rendered) string {
 		for _, table := range []string{"filter", "nat"} {
 			text += "# " + f.String() + "\n" + r.RestoreText(f, table)
 		}
+		for _, table := range hostTables {
+			text += r.RestoreText(f, table)
+		}
 	}
 	return text
 }
@@ -106,7 +109,7 @@ func TestRenderGolden(t *testing.T) {
 	off.Host.IPv6 = false
 	policed := sampleState(false)
 	policed.Host.HostToWorkload, policed.Host.WorkloadToHost = dataplane.HostToWorkloadPolicy, dataplane.Deny
-	for name, s := range map[string]*dataplane.State{"owner": sampleState(true), "guest": policed, "ipv6-off": off} {
+	for name, s := range map[string]*dataplane.State{"owner": sampleState(true), "guest": policed, "ipv6-off": off, "host-owner": hostState(true), "host-guest": hostState(false)} {
 		got := wholeText(Render(s, RenderConfig{}))
 		path := filepath.Join("testdata", name+".golden")
 		if *update {

@@ -25,7 +25,7 @@ func acceptsAll(t interface{ Fatalf(string, ...any) }, s *dataplane.State) {
 	accepts(t, r.IPSetText(), "ipset", "restore")
 	for f, tool := range map[Family]string{IPv4: "iptables", IPv6: "ip6tables"} {
 		for _, backend := range backends {
-			for _, table := range []string{"filter", "nat"} {
+			for _, table := range tableNames {
 				if text := r.RestoreText(f, table); text != "" {
 					accepts(t, text, tool+"-"+backend+"-restore", "--test", "--noflush")
 				}
@@ -39,6 +39,7 @@ func TestProgramsTakeTheText(t *testing.T) {
 	newLab(t)
 	for _, owner := range []bool{true, false} {
 		acceptsAll(t, sampleState(owner))
+		acceptsAll(t, hostState(owner))
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t)
@@ -48,6 +49,7 @@ func TestProgramsTakeTheText(t *testing.T) {
 		}
 		for range 3 {
 			w.endpoint(c)
+			w.hostEndpoint(c)
 			w.policy(c)
 			w.policy(c)
 			w.set(c)

@@ -117,7 +117,7 @@ func interfaceOf(id dataplane.EndpointID, prefix string) string {
 // keepEndpoint drops the other endpoints, and the sets that only they need.
 func keepEndpoint(s *dataplane.State, text string) error {
 	c := cluster{state: s}
-	e, err := c.workload(text)
+	e, err := c.endpoint(text)
 	if err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func neededBy(s *dataplane.State, e *dataplane.Endpoint) (map[dataplane.PolicyID
 
 func policiesOf(e *dataplane.Endpoint) []dataplane.PolicyID {
 	ids := slices.Clone(e.Profiles)
-	for _, t := range e.Tiers {
+	for _, t := range slices.Concat(tierLists(e)...) {
 		ids = slices.Concat(ids, t.Ingress, t.Egress)
 	}
 	return ids
@@ -178,7 +178,7 @@ func renderIptables(app *App, s *dataplane.State, part string) error {
 }
 
 func tablesText(r *linux.Rendered, f linux.Family) string {
-	return r.RestoreText(f, "nat") + r.RestoreText(f, "filter")
+	return r.RestoreText(f, "raw") + r.RestoreText(f, "mangle") + r.RestoreText(f, "nat") + r.RestoreText(f, "filter")
 }
 
 // renderedHNS is one endpoint as HNS would be given it.

@@ -62,7 +62,7 @@ func (c *Config) Validate() error {
 		bad("mtu", strconv.Itoa(c.MTU)+" is out of range", "0, or 1280 to 65535")
 	}
 	if _, err := c.Mark(); err != nil {
-		bad("markMask", err.Error(), "a number such as 0xffff0000 with at least 4 bits set")
+		bad("markMask", err.Error(), "a number such as 0xffff0000 with at least 5 bits set")
 	}
 	if c.LogGroup < 1 || c.LogGroup > 65535 {
 		bad("logGroup", strconv.Itoa(c.LogGroup)+" is out of range", "1 to 65535")
@@ -103,7 +103,7 @@ func (c *Config) Mark() (uint32, error) {
 	for m := v; m != 0; m &= m - 1 {
 		bits++
 	}
-	if bits < 4 {
+	if bits < 5 {
 		return 0, fmt.Errorf("%q has %d bits set", c.MarkMask, bits)
 	}
 	return uint32(v), nil
