@@ -71,7 +71,7 @@ func EndpointAt(s *dataplane.State, address netip.Addr) dataplane.EndpointID {
 		return workload
 	}
 	if node := nodeAt(s, address); node != "" {
-		return hostEndpointAt(s, node, []netip.Addr{address})
+		return HostEndpointAt(s, node, address)
 	}
 	return host
 }

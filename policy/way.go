@@ -105,7 +105,7 @@ func (w *way) forward() []Verdict {
 			judge(w.entrance(n), dataplane.Ingress)
 		}
 		if i < last && !(i == 0 && w.sentFrom) {
-			judge(hostEndpointAt(w.state, n, addressesOf(w.state, n)), dataplane.Egress)
+			judge(HostEndpointAt(w.state, n, addressesOf(w.state, n)...), dataplane.Egress)
 		}
 	}
 	return out
@@ -115,9 +115,9 @@ func (w *way) forward() []Verdict {
 // address of the node.
 func (w *way) entrance(n dataplane.NodeName) dataplane.EndpointID {
 	if addresses := addressesOf(w.state, n); slices.Contains(addresses, w.flow.SentTo.Addr()) {
-		return hostEndpointAt(w.state, n, []netip.Addr{w.flow.SentTo.Addr()})
+		return HostEndpointAt(w.state, n, w.flow.SentTo.Addr())
 	}
-	return hostEndpointAt(w.state, n, addressesOf(w.state, n))
+	return HostEndpointAt(w.state, n, addressesOf(w.state, n)...)
 }
 
 func addressesOf(s *dataplane.State, n dataplane.NodeName) []netip.Addr {
@@ -138,9 +138,9 @@ func nodeAt(s *dataplane.State, address netip.Addr) dataplane.NodeName {
 	return first
 }
 
-// hostEndpointAt is the host endpoint of a node that has one of the addresses, the first by name where several do; else that of all interfaces
+// HostEndpointAt is the host endpoint of a node that has one of the addresses, the first by name where several do; else that of all interfaces
 // without one of their own, whatever addresses it has; "" for none.
-func hostEndpointAt(s *dataplane.State, node dataplane.NodeName, addresses []netip.Addr) dataplane.EndpointID {
+func HostEndpointAt(s *dataplane.State, node dataplane.NodeName, addresses ...netip.Addr) dataplane.EndpointID {
 	var first dataplane.EndpointID
 	for id, ep := range s.Endpoints {
 		if ep.Host != nil && ep.Node == node && ep.Interface != anyInterface && (first == "" || id < first) && intersect(ep.Addresses, addresses) {

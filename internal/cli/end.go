@@ -94,8 +94,8 @@ func (c *cluster) hostEndpoint(name string) *v3.HostEndpoint {
 func (c *cluster) hostAddresses(h *v3.HostEndpoint) []netip.Addr {
 	var found []netip.Addr
 	for _, text := range h.Spec.ExpectedIPs {
-		if a, err := netip.ParseAddr(text); err == nil {
-			found = append(found, a)
+		if prefix, _, err := v3.ParseCIDR(text); err == nil {
+			found = append(found, prefix.Addr())
 		}
 	}
 	if node := c.state.Nodes[dataplane.NodeName(h.Spec.Node)]; len(found) == 0 && node != nil {
@@ -104,10 +104,13 @@ func (c *cluster) hostAddresses(h *v3.HostEndpoint) []netip.Addr {
 	return found
 }
 
-// endpointOf is the endpoint that an end is: the one it names, or the one that its address belongs to; "" for none.
+// endpointOf is the endpoint that an end is: the one it names, the node's for that address, or the one that its address belongs to; "" for none.
 func (c *cluster) endpointOf(e end, address netip.Addr) dataplane.EndpointID {
-	if e.endpoint != "" {
+	switch {
+	case e.endpoint != "":
 		return e.endpoint
+	case e.node != "":
+		return policy.HostEndpointAt(c.state, e.node, address)
 	}
 	return policy.EndpointAt(c.state, address)
 }

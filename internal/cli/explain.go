@@ -26,7 +26,8 @@ func newExplain(app *App) *cobra.Command {
 		Short: "Say whether a connection is allowed, and why",
 		Long: "Say whether a connection is allowed, and why. X and Y are pod/NS/NAME (pod/NS/NAME/INTERFACE for one that is not eth0),\n" +
 			"hostendpoint/NAME, node/NAME, or an address. The answer comes from the same core that programs the kernel, for both sides,\n" +
-			"whatever node they are on. No policy is enforced on host endpoints yet.",
+			"whatever node they are on, and for the host endpoints that forward it on the way. It is for the first packet of a connection, as if no\n" +
+			"agent was configured otherwise than by default; nothing is known of encapsulation.",
 		Args: cobra.NoArgs,
 	}
 	in := addInput(c, app)
@@ -57,7 +58,7 @@ func newExplain(app *App) *cobra.Command {
 			return printJSON(app.Out, answer)
 		}
 		conn.flow.DstPort = port
-		printAnswer(app.Out, args, conn.flow, answer)
+		printAnswer(app.Out, args, conn, answer)
 		return nil
 	}
 	return c
@@ -88,10 +89,27 @@ func (a *explainArgs) parse() (args *flowArgs, port uint16, err error) {
 	return args, port, errors.Join(append(errs, err)...)
 }
 
-func printAnswer(w io.Writer, a *flowArgs, f policy.Flow, answer policy.Answer) {
+func printAnswer(w io.Writer, a *flowArgs, c *connection, answer policy.Answer) {
+	f := c.flow
 	fmt.Fprintf(w, "%s: %s to %s, %s\n", answer.Verdict, withAddress(a.from, f.Src), withAddress(a.to, f.Dst), matterOf(f))
-	printSide(w, "", "egress", answer.Egress, a.from.text)
-	printSide(w, "", "ingress", answer.Ingress, a.to.text)
+	printSides(w, "", answer, c.silence(c.from, a.from.text), c.silence(c.to, a.to.text))
+}
+
+// silence is why a side may have no say.
+func (c *connection) silence(id dataplane.EndpointID, text string) string {
+	if c.cluster.state.Endpoints[id] == nil {
+		return text + " is no endpoint that felid manages"
+	}
+	return text + " has no say: what a node and its own pods send each other crosses no interface of the node"
+}
+
+// printSides prints all that had a say, in the order of the way, and why a side had none.
+func printSides(w io.Writer, indent string, a policy.Answer, noEgress, noIngress string) {
+	printSide(w, indent, "egress", a.Egress, noEgress)
+	for i := range a.Forward {
+		printSide(w, indent, "forward "+a.Forward[i].Direction.String(), &a.Forward[i], "")
+	}
+	printSide(w, indent, "ingress", a.Ingress, noIngress)
 }
 
 // withAddress is an end as it was named, and the address that was chosen.
@@ -124,10 +142,10 @@ func matterOf(f policy.Flow) string {
 	return name
 }
 
-// printSide prints one side's verdict, and the rules that were looked at.
-func printSide(w io.Writer, indent, side string, v *policy.Verdict, end string) {
+// printSide prints one side's verdict, and the rules that were looked at; or why there is none.
+func printSide(w io.Writer, indent, side string, v *policy.Verdict, silence string) {
 	if v == nil {
-		fmt.Fprintf(w, "%s%s: %s is no endpoint that felid manages\n", indent, side, end)
+		fmt.Fprintf(w, "%s%s: %s\n", indent, side, silence)
 		return
 	}
 	fmt.Fprintf(w, "%s%s of %s: %s by %s\n", indent, side, v.Endpoint, v.Action, deciderText(v.By))
@@ -137,7 +155,11 @@ func printSide(w io.Writer, indent, side string, v *policy.Verdict, end string) 
 		if !s.Matched {
 			result = "not matched: " + s.Why
 		}
-		fmt.Fprintf(w, "%s  %s rule %d %s: %s", indent, nameOfDecider(by), s.Rule, s.Action, result)
+		stage := ""
+		if s.Stage != "" {
+			stage = s.Stage + ": "
+		}
+		fmt.Fprintf(w, "%s  %s%s rule %d %s: %s", indent, stage, nameOfDecider(by), s.Rule, s.Action, result)
 		if s.Note != "" {
 			fmt.Fprintf(w, " (%s)", s.Note)
 		}
@@ -145,15 +167,20 @@ func printSide(w io.Writer, indent, side string, v *policy.Verdict, end string) 
 	}
 }
 
-// deciderText is "NetworkPolicy web-ns/p (tier application), rule 2" or "end of tier application, after NetworkPolicy web-ns/p".
+// deciderText is "NetworkPolicy web-ns/p (tier application), rule 2" or "end of tier application, after NetworkPolicy web-ns/p". The stage at a host
+// endpoint stands beside the tier: "(tier default, untracked)".
 func deciderText(d policy.Decider) string {
+	tier := d.Tier
+	if d.Stage != "" {
+		tier += ", " + d.Stage
+	}
 	switch {
 	case d.Name == "":
 		return d.Reason
 	case d.Reason == policy.ReasonEndOfTier:
-		return fmt.Sprintf("end of tier %s, after %s", d.Tier, nameOfDecider(d))
+		return fmt.Sprintf("end of tier %s, after %s", tier, nameOfDecider(d))
 	case d.Tier != "":
-		return fmt.Sprintf("%s (tier %s), rule %d", nameOfDecider(d), d.Tier, d.Rule)
+		return fmt.Sprintf("%s (tier %s), rule %d", nameOfDecider(d), tier, d.Rule)
 	}
 	return fmt.Sprintf("%s, rule %d", nameOfDecider(d), d.Rule)
 }

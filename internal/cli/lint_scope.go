@@ -70,7 +70,7 @@ func (c *cluster) scopeFixes(f *finding, o v3.Object, text, narrow, rest string)
 }
 
 func usesPolicy(e *dataplane.Endpoint, id dataplane.PolicyID) bool {
-	return slices.ContainsFunc(e.Tiers, func(t dataplane.EndpointTier) bool {
+	return slices.ContainsFunc(slices.Concat(tierLists(e)...), func(t dataplane.EndpointTier) bool {
 		return slices.Contains(t.Ingress, id) || slices.Contains(t.Egress, id)
 	})
 }

@@ -113,33 +113,40 @@ func coversText(own dataplane.PolicyID, dir dataplane.Direction, by []int, rules
 func (c *cluster) alwaysBefore(dir dataplane.Direction) map[dataplane.PolicyID][]dataplane.PolicyID {
 	out := map[dataplane.PolicyID][]dataplane.PolicyID{}
 	for _, e := range sortedEndpoints(c.state) {
-		var before []dataplane.PolicyID
-		seen := map[dataplane.PolicyID]bool{}
-		for _, t := range e.Tiers {
-			ids := t.Ingress
-			if dir == dataplane.Egress {
-				ids = t.Egress
-			}
-			start := len(before)
-			for _, id := range ids {
-				if first, ok := out[id]; ok {
-					out[id] = slices.DeleteFunc(first, func(f dataplane.PolicyID) bool { return !seen[f] })
-				} else {
-					out[id] = slices.Clone(before)
-				}
-				before, seen[id] = append(before, id), true
-			}
-			for n := start; n < len(before); n++ {
-				if hasPass(rulesOf(c.state.Policies[before[n]], dir)) {
-					for _, id := range before[n+1:] {
-						delete(seen, id)
-					}
-					before = before[:n+1]
-				}
-			}
+		for _, tiers := range tierLists(e) {
+			c.keepBefore(out, tiers, dir)
 		}
 	}
 	return out
+}
+
+// keepBefore keeps of all those that come before a policy what does in these tiers too.
+func (c *cluster) keepBefore(out map[dataplane.PolicyID][]dataplane.PolicyID, tiers []dataplane.EndpointTier, dir dataplane.Direction) {
+	var before []dataplane.PolicyID
+	seen := map[dataplane.PolicyID]bool{}
+	for _, t := range tiers {
+		ids := t.Ingress
+		if dir == dataplane.Egress {
+			ids = t.Egress
+		}
+		start := len(before)
+		for _, id := range ids {
+			if first, ok := out[id]; ok {
+				out[id] = slices.DeleteFunc(first, func(f dataplane.PolicyID) bool { return !seen[f] })
+			} else {
+				out[id] = slices.Clone(before)
+			}
+			before, seen[id] = append(before, id), true
+		}
+		for n := start; n < len(before); n++ {
+			if hasPass(rulesOf(c.state.Policies[before[n]], dir)) {
+				for _, id := range before[n+1:] {
+					delete(seen, id)
+				}
+				before = before[:n+1]
+			}
+		}
+	}
 }
 
 func hasPass(rules []dataplane.Rule) bool {

@@ -12,6 +12,7 @@ import (
 
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/policy"
 )
 
 func newPolicy(app *App) *cobra.Command {
@@ -86,9 +87,7 @@ func (c *cluster) selectedBy(id dataplane.PolicyID, rules bool) selectedJSON {
 	s := c.state
 	out := selectedJSON{Kind: id.Kind, Namespace: id.Namespace, Name: id.Name, Endpoints: []dataplane.EndpointID{}}
 	for _, e := range sortedEndpoints(s) {
-		if slices.ContainsFunc(e.Tiers, func(t dataplane.EndpointTier) bool {
-			return slices.Contains(t.Ingress, id) || slices.Contains(t.Egress, id)
-		}) {
+		if usesPolicy(e, id) {
 			out.Endpoints = append(out.Endpoints, e.ID)
 		}
 	}
@@ -214,25 +213,37 @@ func newEndpoint(app *App) *cobra.Command {
 	return newGroup("endpoint", "Look endpoints up", newEndpointPolicies(app))
 }
 
-// workload looks an endpoint up by the name that people give it.
-func (c *cluster) workload(text string) (*dataplane.Endpoint, error) {
+// endpoint looks an endpoint up by the name that people give it.
+func (c *cluster) endpoint(text string) (*dataplane.Endpoint, error) {
 	named, err := parseEnd(text)
 	if err != nil || named.endpoint == "" {
-		return nil, usage(fmt.Errorf("%q is not an endpoint; valid: pod/NS/NAME, pod/NS/NAME/INTERFACE", text))
-	}
-	if named.host != "" && c.hostEndpoint(named.host) != nil {
-		return nil, no(fmt.Errorf("%s: %s: no policy is enforced on host endpoints yet", text, notEnforced))
+		return nil, usage(fmt.Errorf("%q is not an endpoint; valid: pod/NS/NAME, pod/NS/NAME/INTERFACE, hostendpoint/NAME", text))
 	}
 	e := c.state.Endpoints[named.endpoint]
+	if e == nil && named.host != "" {
+		if c.hostEndpoint(named.host) != nil {
+			return nil, no(fmt.Errorf("%s: %s: another host endpoint is that of its interface", text, notEnforced))
+		}
+		return nil, no(fmt.Errorf("%s does not exist", text))
+	}
 	if e == nil {
 		return nil, no(fmt.Errorf("%s does not exist, or is not an endpoint (host-networked, finished, or without an address)", text))
 	}
 	return e, nil
 }
 
+// tierLists are the tiers of an endpoint, and those of the other stages of a host endpoint.
+func tierLists(e *dataplane.Endpoint) [][]dataplane.EndpointTier {
+	if e.Host == nil {
+		return [][]dataplane.EndpointTier{e.Tiers}
+	}
+	return [][]dataplane.EndpointTier{e.Tiers, e.Host.Untracked, e.Host.PreDNAT, e.Host.Forward}
+}
+
 // appliedJSON is one policy of an endpoint, in the order in which it is looked at.
 type appliedJSON struct {
 	Direction string `json:"direction"`
+	Stage     string `json:"stage,omitempty"` // at a host endpoint: untracked, preDNAT or forward
 	Tier      string `json:"tier,omitempty"`
 	Default   string `json:"tierDefault,omitempty"`
 	Kind      string `json:"kind"`
@@ -243,9 +254,11 @@ type appliedJSON struct {
 func newEndpointPolicies(app *App) *cobra.Command {
 	var output string
 	c := &cobra.Command{
-		Use:   "policies pod/NS/NAME",
+		Use:   "policies pod/NS/NAME|hostendpoint/NAME",
 		Short: "List the policies of an endpoint, in the order in which they are looked at",
-		Args:  cobra.ExactArgs(1),
+		Long: "List the policies of an endpoint, in the order in which they are looked at. At a host endpoint those of stage forward are for\n" +
+			"what its host forwards, in the place of those without a stage, which are for what the host itself sends and gets.",
+		Args: cobra.ExactArgs(1),
 	}
 	in := addInput(c, app)
 	addOutput(c, &output, "table", "json")
@@ -254,44 +267,56 @@ func newEndpointPolicies(app *App) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		e, err := all.workload(args[0])
+		e, err := all.endpoint(args[0])
 		if err != nil {
 			return err
 		}
-		return printApplied(app, output, append(applied(e, dataplane.Ingress), applied(e, dataplane.Egress)...))
+		return printApplied(app, output, e.Host != nil, append(applied(e, dataplane.Ingress), applied(e, dataplane.Egress)...))
 	}
 	return c
 }
 
 func applied(e *dataplane.Endpoint, dir dataplane.Direction) []appliedJSON {
 	out := []appliedJSON{}
-	add := func(id dataplane.PolicyID, tier, last string) {
-		out = append(out, appliedJSON{dir.String(), tier, last, id.Kind, id.Namespace, id.Name})
-	}
-	for _, t := range e.Tiers {
-		policies := t.Ingress
-		if dir == dataplane.Egress {
-			policies = t.Egress
+	add := func(stage string, tiers []dataplane.EndpointTier) {
+		for _, t := range tiers {
+			ids := t.Ingress
+			if dir == dataplane.Egress {
+				ids = t.Egress
+			}
+			for _, id := range ids {
+				out = append(out, appliedJSON{dir.String(), stage, t.Name, t.Default.String(), id.Kind, id.Namespace, id.Name})
+			}
 		}
-		for _, id := range policies {
-			add(id, t.Name, t.Default.String())
-		}
 	}
+	if h := e.Host; h != nil {
+		add(policy.StageUntracked, h.Untracked)
+		add(policy.StagePreDNAT, h.PreDNAT)
+		add(policy.StageForward, h.Forward)
+	}
+	add("", e.Tiers)
 	for _, id := range e.Profiles {
-		add(id, "", "")
+		out = append(out, appliedJSON{dir.String(), "", "", "", id.Kind, id.Namespace, id.Name})
 	}
 	return out
 }
 
-func printApplied(app *App, output string, all []appliedJSON) error {
+// printApplied has a column for the stage at host endpoints alone.
+func printApplied(app *App, output string, host bool, all []appliedJSON) error {
 	if output == "json" {
 		return printJSON(app.Out, all)
 	}
 	t := tabwriter.NewWriter(app.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "DIRECTION\tTIER\tEND OF TIER\tPOLICY")
+	line := func(direction, stage, tier, last, policy string) {
+		if host {
+			direction += "\t" + stage
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", direction, tier, last, policy)
+	}
+	line("DIRECTION", "STAGE", "TIER", "END OF TIER", "POLICY")
 	for _, a := range all {
 		id := dataplane.PolicyID{Kind: a.Kind, Namespace: a.Namespace, Name: a.Name}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", a.Direction, a.Tier, a.Default, id)
+		line(a.Direction, a.Stage, a.Tier, a.Default, id.String())
 	}
 	return t.Flush()
 }

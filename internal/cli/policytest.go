@@ -130,8 +130,8 @@ func (t *testCase) judge(a policy.Answer) string {
 	if t.By == "" {
 		return ""
 	}
-	for _, v := range []*policy.Verdict{a.Egress, a.Ingress} {
-		if v != nil && v.Action == a.Verdict && isBy(v.By, t.By) {
+	for _, v := range a.Sides() {
+		if v.Action == a.Verdict && isBy(v.By, t.By) {
 			return ""
 		}
 	}
@@ -153,6 +153,9 @@ func decidedBy(a policy.Answer) string {
 		}
 	}
 	add("egress", a.Egress)
+	for i := range a.Forward {
+		add("forward", &a.Forward[i])
+	}
 	add("ingress", a.Ingress)
 	if len(parts) == 0 {
 		return "no policy, for neither end is an endpoint that felid manages"
@@ -191,8 +194,7 @@ func printFailures(w io.Writer, results []testResult) {
 		}
 		fmt.Fprintf(w, "FAIL %s: %s\n", r.Name, r.Error)
 		if r.Result != nil {
-			printSide(w, "  ", "egress", r.Result.Egress, "the source")
-			printSide(w, "  ", "ingress", r.Result.Ingress, "the destination")
+			printSides(w, "  ", *r.Result, "the source has no endpoint with a say", "the destination has no endpoint with a say")
 		}
 	}
 }
