@@ -20,11 +20,10 @@ import (
 func TestSharedCasesWithPackets(t *testing.T) {
 	for _, backend := range backends {
 		t.Run(backend, func(t *testing.T) {
-			lock := t.TempDir() + "/lock"
 			foreignRulesIn(t, backend)
 			dptest.RunPackets(t, func(t *testing.T, node *dptest.Namespace, s *dataplane.State) {
 				must(t, node.Do(func() error {
-					d, err := New(Config{Backend: backend, LockFile: lock})
+					d, err := New(Config{Backend: backend, LockFile: t.TempDir() + "/lock"})
 					if err != nil {
 						return err
 					}

@@ -26,14 +26,17 @@ func (c *Case) evaluate(f Flow, state func(node dataplane.NodeName) *dataplane.S
 		if s.Endpoints[id] == nil {
 			return v, fmt.Errorf("the State of node %q has no endpoint %s", x.Node, id)
 		}
-		flow := policy.Flow{
-			Src: x.Src, Dst: x.Dst, Protocol: x.Protocol, SrcPort: x.SrcPort, DstPort: x.DstPort, ICMPType: x.ICMPType, ICMPCode: x.ICMPCode,
-			SentTo: x.SentTo,
-		}
-		got := evaluateAt(s, x, flow)
+		got := evaluateAt(s, x, flowOf(x))
 		v.add(x.side, SideVerdict{Endpoint: got.Endpoint, Action: got.Action, By: decider(got.By)})
 	}
 	return v, nil
+}
+
+func flowOf(x crossing) policy.Flow {
+	return policy.Flow{
+		Src: x.Src, Dst: x.Dst, Protocol: x.Protocol, SrcPort: x.SrcPort, DstPort: x.DstPort, ICMPType: x.ICMPType, ICMPCode: x.ICMPCode,
+		SentTo: x.SentTo,
+	}
 }
 
 func evaluateAt(s *dataplane.State, x crossing, f policy.Flow) policy.Verdict {

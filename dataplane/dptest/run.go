@@ -3,6 +3,7 @@ package dptest
 import (
 	"flag"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/felid-net/felid/dataplane"
@@ -14,33 +15,36 @@ type Answer func(Flow) (Verdict, error)
 // madeUp is how many made-up cases each runner gets besides the shared ones; real packets, which take time, get a few.
 var madeUp = flag.Uint64("made-up", 150, "how many made-up cases every runner of the shared cases gets (real packets: one in 30 of them)")
 
+// atOnce is how many cases with packets run at a time: each has namespaces of its own, and mostly waits.
+const atOnce = 8
+
 // Run puts every shared case, but those that are to be skipped by this runner, to what open makes of it, and compares the verdict
 // and the deciders of every flow. Made-up cases follow.
 func Run(t *testing.T, runner string, open func(t *testing.T, c *Case) Answer) {
 	t.Helper()
-	for _, c := range Cases(t) {
-		if c.Options.Skip[runner] == "" {
-			t.Run(c.Name, func(t *testing.T) {
-				if runner == RunnerPackets {
-					t.Parallel() // each has namespaces of its own, and mostly waits
-				}
-				c.run(t, runner, open(t, c))
-			})
-		}
-	}
-	n := *madeUp
+	n, workers := *madeUp, 1
 	if runner == RunnerPackets {
-		n /= 30
+		n, workers = n/30, atOnce
 	}
-	for seed := range n {
-		c := Random(seed)
-		t.Run(c.Name, func(t *testing.T) {
-			c.run(t, runner, open(t, c))
-			if t.Failed() {
-				t.Logf("the case:\n%s", c.YAML())
+	cases := make(chan *Case)
+	var running sync.WaitGroup
+	for range workers {
+		running.Go(func() {
+			for c := range cases {
+				t.Run(c.Name, func(t *testing.T) { c.run(t, runner, open(t, c)) })
 			}
 		})
 	}
+	for _, c := range Cases(t) {
+		if c.Options.Skip[runner] == "" {
+			cases <- c
+		}
+	}
+	for seed := range n {
+		cases <- Random(seed)
+	}
+	close(cases)
+	running.Wait()
 }
 
 func (c *Case) run(t *testing.T, runner string, answer Answer) {
@@ -53,6 +57,9 @@ func (c *Case) run(t *testing.T, runner string, answer Answer) {
 		if err != nil {
 			t.Errorf("flows line %d: %s\n\t%v", f.Line, f.Text, err)
 		}
+	}
+	if t.Failed() && c.files == nil {
+		t.Logf("the made-up case:\n%s", c.YAML())
 	}
 }
 
