@@ -197,7 +197,9 @@ func (r *clusterRuleConverter) peers(in *clusterRule) []v3.EntityRule {
 		if err != nil {
 			unread = true
 			r.lose(at+err.at, err.problem, err.valid)
+			continue
 		}
+		r.outside = r.outside || e.Selector == ""
 		out = append(out, e)
 	}
 	if unread {
@@ -236,7 +238,6 @@ func (r *clusterRuleConverter) peer(at string, raw json.RawMessage) (v3.EntityRu
 	if err != nil {
 		return v3.EntityRule{}, &partError{"", err.Error(), valid}
 	}
-	r.outside = r.outside || outside
 	switch {
 	case p.Nodes != nil:
 		nodes, err := labelSelector(p.Nodes)
