@@ -126,11 +126,12 @@ func (f *follower) follow(ctx context.Context) error {
 	return fmt.Errorf("watching %s: %w: the watch ended without saying why", f.kind, ErrUnreachable)
 }
 
-// relist delivers how a list differs from what was delivered before.
+// relist delivers how a list differs from what was delivered before. It empties the list.
 func (f *follower) relist(list *List) {
 	updates := make([]Update, 0, len(list.Objects))
 	there := make(map[v3.Key]string, len(list.Objects))
-	for _, o := range list.Objects {
+	for i, o := range list.Objects {
+		list.Objects[i] = nil // held until it is delivered, and no longer
 		key, revision := v3.KeyOf(o), o.GetResourceVersion()
 		there[key] = revision
 		if before, ok := f.known[key]; !ok || before != revision {

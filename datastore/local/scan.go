@@ -70,10 +70,14 @@ func (s *Store) scan() error {
 		case r.err != nil:
 			s.applyUnreadable(rel, r.signature, r.err)
 		default:
+			if items := r.contents.items; len(items) == 1 && items[0].revision == r.sum {
+				r.sum = items[0].revision // one string for both
+			}
 			f := &file{signature: r.signature, sum: r.sum, foreign: r.contents.foreign, faults: faultsOf(rel, r.contents)}
 			s.apply(rel, f, r.contents)
-			s.fresh[rel] = r.contents
+			s.fresh[rel] = r.contents.objects()
 		}
+		*r = readResult{}
 	}
 	s.scanned = true
 	s.ended.Go(func() {
@@ -87,6 +91,9 @@ func (s *Store) scan() error {
 	})
 	return nil
 }
+
+// objects are the contents without what only the file's own sake needs.
+func (c *contents) objects() *contents { return &contents{items: c.items, partial: c.partial} }
 
 // readResult is a file that was read and decoded.
 type readResult struct {

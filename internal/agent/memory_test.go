@@ -21,6 +21,17 @@ func TestGarbagePercent(t *testing.T) {
 	}
 }
 
+func TestGarbagePercentAtStart(t *testing.T) {
+	for _, tt := range []struct {
+		held uint64
+		want int
+	}{{0, 60}, {40 << 20, 60}, {48 << 20, 50}, {96 << 20, 25}, {1 << 30, 20}} {
+		if got := garbagePercentAtStart(tt.held); got != tt.want {
+			t.Errorf("%d bytes held: %d percent, want %d", tt.held, got, tt.want)
+		}
+	}
+}
+
 func TestHeldIsKnown(t *testing.T) {
 	runtime.GC()
 	if held() == 0 {
