@@ -37,7 +37,7 @@ func (w *twins) open(t *testing.T) *Dataplane {
 	return d
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -23,13 +23,13 @@ import (
 
 // lab is a host and its pods, each a network namespace of its own. The test's goroutine is in the host's.
 type lab struct {
-	t    *testing.T
+	t    testing.TB
 	host netns.NsHandle
 	pods map[string]netns.NsHandle
 }
 
 // newLab needs root. Everything goes with the test.
-func newLab(t *testing.T) *lab {
+func newLab(t testing.TB) *lab {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("this test makes network namespaces and needs root")
@@ -39,6 +39,9 @@ func newLab(t *testing.T) *lab {
 	must(t, err)
 	t.Cleanup(func() { host.Close() })
 	l := &lab{t: t, host: host, pods: map[string]netns.NsHandle{}}
+	for _, of := range []string{"all", "default"} { // else a new interface asks for a second whether its address is another's, and asks for no neighbour
+		must(t, os.WriteFile("/proc/sys/net/ipv6/conf/"+of+"/accept_dad", []byte("0"), 0o644))
+	}
 	lo, err := netlink.LinkByName("lo")
 	must(t, err)
 	must(t, netlink.LinkSetUp(lo))

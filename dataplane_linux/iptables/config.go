@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Prefix begins the name of every chain of ours, Mark the first comment of every rule of ours.
+// Prefix begins the name of every chain of ours, Mark the last comment of every rule of ours.
 const (
 	Prefix = "felid-"
 	Mark   = "felid:"

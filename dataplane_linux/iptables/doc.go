@@ -1,7 +1,7 @@
 // Package iptables makes one iptables table hold exactly the chains it is told to, beside whatever others keep there.
 //
 // A Driver runs one variant of the iptables programs in one network namespace; a Table is one table of one address family. Chains whose
-// name begins with Prefix are ours, as are rules of the kernel's own chains (FORWARD …) whose first comment begins with Mark. Nothing
+// name begins with Prefix are ours, as are rules of the kernel's own chains (FORWARD …) whose last comment begins with Mark. Nothing
 // else is read closely or touched.
 //
 // Every rule is written with a comment that holds a hash chained over the rules of its chain, so reading back compares numbers and not

@@ -75,7 +75,7 @@ func chainRules(t testing.TB, d *Driver, f Family, table, chain string) []string
 			continue
 		}
 		if before, after, found := strings.Cut(rule, commentOption+`"`+Mark); found {
-			rule = before + after[hashLength+2:]
+			rule = strings.TrimSpace(before + strings.TrimPrefix(after[hashLength+1:], " "))
 		}
 		out = append(out, rule)
 	}

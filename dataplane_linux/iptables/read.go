@@ -192,9 +192,9 @@ func (r *reader) flush() {
 	r.chain, r.sum, r.rules, r.other, r.first = nil, Sum{}, nil, false, true
 }
 
-// markOf finds our mark in the first comment of a rule, and the hash in it.
+// markOf finds our mark in the last comment of a rule, and the hash in it.
 func markOf(spec []byte) (hash uint64, marked bool) {
-	i := bytes.Index(spec, []byte(commentOption))
+	i := bytes.LastIndex(spec[:target(spec)], []byte(commentOption))
 	if i < 0 {
 		return 0, false
 	}

@@ -39,8 +39,9 @@ func apply(t testing.TB, table *Table, failed ...string) Result {
 func bare(rules []string) []string {
 	var out []string
 	for _, r := range rules {
-		if strings.HasPrefix(r, commentOption+Mark) {
-			_, r, _ = strings.Cut(r[len(commentOption):], " ")
+		if before, after, marked := strings.Cut(r, commentOption+Mark); marked {
+			_, after, _ = strings.Cut(after, " ")
+			r = strings.TrimSpace(before + after)
 		}
 		out = append(out, r)
 	}
@@ -370,4 +371,21 @@ func TestApplyEqualsDesired(t *testing.T) {
 			},
 		})
 	})
+}
+
+// TestMarkStandsBeforeTheTarget, wherever the matches end.
+func TestMarkStandsBeforeTheTarget(t *testing.T) {
+	for rule, want := range map[string]string{
+		"-j DROP":              "MARK -j DROP",
+		"-i cali-j -g felid-x": "-i cali-j MARK -g felid-x",
+		"-i x-g -m mark --mark 0x1/0x1 -j NFLOG --nflog-prefix \"a -j b\"": "-i x-g -m mark --mark 0x1/0x1 MARK -j NFLOG --nflog-prefix \"a -j b\"",
+		"-p tcp": "-p tcp MARK",
+		"":       "MARK",
+	} {
+		want = strings.Replace(want, "MARK", string(appendMark(nil, 7)), 1)
+		got := appendMarked(nil, rule, 7)
+		if hash, marked := markOf(got); string(got) != want || !marked || hash != 7 {
+			t.Errorf("%q: %q, read back as %d, %v; want %q", rule, got, hash, marked, want)
+		}
+	}
 }

@@ -113,7 +113,8 @@ func appendDeclaration(b []byte, name string) []byte {
 	return append(b, " - [0:0]\n"...)
 }
 
-// appendRules writes each rule of body with its mark; position is where the first is inserted, 0 to append.
+// appendRules writes each rule of body with its mark; position is where the first is inserted, 0 to append. The mark comes after the matches of
+// the rule, so that the kernel does not look at it, which costs as much as a match, where one of them fails.
 func appendRules(b []byte, command, chain, body string, position int) []byte {
 	h := chainSeed(chain)
 	for rule := range strings.Lines(body) {
@@ -123,10 +124,32 @@ func appendRules(b []byte, command, chain, body string, position int) []byte {
 			b = append(strconv.AppendInt(b, int64(position), 10), ' ')
 			position++
 		}
-		b = append(appendMark(b, h), ' ')
-		b = append(b, rule...)
+		b = append(appendMarked(b, rule[:len(rule)-1], h), '\n')
 	}
 	return b
+}
+
+// appendMarked writes a rule with its mark before the target.
+func appendMarked(b []byte, rule string, hash uint64) []byte {
+	at := target(rule)
+	b = append(b, rule[:at]...)
+	if at == len(rule) { // it counts, and does nothing
+		if at > 0 {
+			b = append(b, ' ')
+		}
+		return appendMark(b, hash)
+	}
+	return append(append(appendMark(b, hash), ' '), rule[at:]...)
+}
+
+// target is where the matches of a rule end.
+func target[T string | []byte](rule T) int {
+	for i := 0; i+3 <= len(rule); i++ {
+		if rule[i] == '-' && (rule[i+1] == 'j' || rule[i+1] == 'g') && rule[i+2] == ' ' && (i == 0 || rule[i-1] == ' ') {
+			return i
+		}
+	}
+	return len(rule)
 }
 
 func appendMark(b []byte, hash uint64) []byte {
@@ -148,7 +171,7 @@ func markedRules(chain, body string) []string {
 	for rule := range strings.Lines(body) {
 		rule = rule[:len(rule)-1]
 		h = nextHash(h, rule)
-		out = append(out, string(appendMark(nil, h))+" "+rule)
+		out = append(out, string(appendMarked(nil, rule, h)))
 	}
 	return out
 }

@@ -1,0 +1,143 @@
+package linux
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/netip"
+	"os/exec"
+	"slices"
+	"testing"
+	"time"
+
+	v3 "github.com/felid-net/felid/api/v3"
+	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/dataplane_linux/ipset"
+	"github.com/felid-net/felid/dataplane_linux/iptables"
+	"github.com/felid-net/felid/dataplane_linux/netlink"
+	"github.com/felid-net/felid/policy"
+	"github.com/felid-net/felid/test/bench/workload"
+	vish "github.com/vishvananda/netlink"
+)
+
+// call is one run of a program that was given text.
+type call struct {
+	name string
+	args []string
+	text []byte
+}
+
+// node is the node of workload W2 on a kernel, with core and driver, and the calls that the driver makes.
+type node struct {
+	b        testing.TB
+	resolver *policy.Resolver
+	driver   *Dataplane
+	calls    []call
+}
+
+func newNode(b testing.TB, backend string, prepare func(*dataplane.State)) *node {
+	host := dataplane.Host{Node: workload.Node, Owner: true, InterfacePrefix: "cali", WorkloadToHost: dataplane.Allow}
+	n := &node{b: b, resolver: policy.NewResolver(policy.Options{Node: host.Node, Host: host})}
+	for _, o := range workload.W2() {
+		n.resolver.Update(v3.KeyOf(o), o)
+	}
+	s, _ := n.resolver.Flush()
+	prepare(s)
+	sets, err := ipset.Dial()
+	must(b, err)
+	network, err := netlink.Dial()
+	must(b, err)
+	run := func(ctx context.Context, name string, args []string, stdin []byte, env []string) (stdout, stderr []byte, err error) {
+		if len(stdin) > 0 {
+			n.calls = append(n.calls, call{name, args, bytes.Clone(stdin)})
+		}
+		return iptables.Exec(ctx, name, args, stdin, env)
+	}
+	n.driver, err = assemble(Config{Backend: backend, LockFile: b.TempDir() + "/lock"}, parts{iptables: iptables.Config{Run: run}, sets: sets, network: network})
+	must(b, err)
+	b.Cleanup(func() { n.driver.Close() })
+	n.apply(s, nil)
+	return n
+}
+
+func (n *node) apply(s *dataplane.State, c *dataplane.Changes) {
+	n.b.Helper()
+	if res, err := n.driver.Apply(context.Background(), s, c); err != nil || res.Failed() {
+		n.b.Fatal(err, res.Endpoints, res.Policies, res.Others)
+	}
+}
+
+// update is one event, from the resource to the kernel: how long it took, and the calls that it needed.
+func (n *node) update(o v3.Object, key v3.Key) (time.Duration, []call) {
+	n.calls = nil
+	start := time.Now()
+	n.resolver.Update(key, o)
+	s, c := n.resolver.Flush()
+	n.apply(s, c)
+	return time.Since(start), n.calls
+}
+
+// bare makes the calls again, without us.
+func (n *node) bare(calls []call) time.Duration {
+	start := time.Now()
+	for _, c := range calls {
+		cmd := exec.Command(c.name, c.args...)
+		cmd.Stdin = bytes.NewReader(c.text)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			n.b.Fatalf("%s: %v\n%s", c.name, err, out)
+		}
+	}
+	return time.Since(start)
+}
+
+// event measures an object that comes and goes again, and beside it the calls of its coming made a second time, which changes nothing.
+func (n *node) event(b *testing.B, o v3.Object) {
+	var ours, bare []time.Duration
+	var chains, lines int
+	for range 20 {
+		took, there := n.update(o, v3.KeyOf(o))
+		ours, bare = append(ours, took), append(bare, n.bare(there))
+		n.update(nil, v3.KeyOf(o))
+		chains, lines = 0, 0
+		for _, c := range there {
+			chains += bytes.Count(c.text, []byte("\n:"))
+			lines += bytes.Count(c.text, []byte("\n-A"))
+		}
+	}
+	slices.Sort(ours)
+	slices.Sort(bare)
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	b.ReportMetric(ms(ours[len(ours)/2]), "p50-ms")
+	b.ReportMetric(ms(ours[len(ours)-1]), "max-ms")
+	b.ReportMetric(ms(bare[len(bare)/2]), "bare-p50-ms")
+	b.ReportMetric(float64(ours[len(ours)/2])/float64(bare[len(bare)/2]), "of-bare")
+	b.ReportMetric(float64(chains), "chains")
+	b.ReportMetric(float64(lines), "rules")
+}
+
+// BenchmarkKernelEvents: on the node of W2 with all in force, one policy of 6 rules for 100 local endpoints, and one endpoint more, from
+// the resource to the kernel; and beside it the same programs with the same text alone.
+func BenchmarkKernelEvents(b *testing.B) {
+	for name, o := range map[string]v3.Object{"policy": workload.GlobalPolicy(100_000, "inc100 == 'y'"), "endpoint": newEndpoint()} {
+		for _, backend := range backends {
+			b.Run(name+"/"+backend, func(b *testing.B) {
+				n := newNode(b, backend, func(s *dataplane.State) {
+					benchHost(b, s)
+					must(b, vish.LinkAdd(&vish.Veth{LinkAttrs: vish.LinkAttrs{Name: newInterface, Flags: net.FlagUp}, PeerName: "pnew"}))
+				})
+				n.event(b, o)
+			})
+		}
+	}
+}
+
+const newInterface = "calinew00000"
+
+func newEndpoint() v3.Object {
+	ep := workload.SizeW2.LocalEndpoint(0)
+	ep.Name, ep.Spec.Pod, ep.Spec.InterfaceName = "new", "new", newInterface
+	ep.Spec.IPNetworks = []string{netip.PrefixFrom(netip.MustParseAddr("10.91.0.1"), 32).String()}
+	delete(ep.Labels, "inc100")
+	ep.Labels["pod"] = "new"
+	return ep
+}
