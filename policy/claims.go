@@ -77,7 +77,8 @@ func (c *claims) replace(p, q *peer) {
 	}
 }
 
-// owns tells whether an address that p claims is p's.
+// owns tells whether an address that p claims is p's. Host endpoints of one node, such as a named one beside that for all its interfaces, own
+// the node's addresses together.
 func (c *claims) owns(p *peer, address netip.Prefix) bool {
 	claimants := c.shared[address]
 	if claimants == nil {
@@ -85,9 +86,10 @@ func (c *claims) owns(p *peer, address netip.Prefix) bool {
 	}
 	namespace, pod := c.recorded(address.Addr())
 	isRecorded := func(q *peer) bool { return pod != "" && q.key.Namespace == namespace && q.pod == pod }
-	return p == slices.MinFunc(claimants, func(a, b *peer) int {
+	owner := slices.MinFunc(claimants, func(a, b *peer) int {
 		return cmp.Or(compareBools(isRecorded(b), isRecorded(a)), a.compareClaim(b))
 	})
+	return p == owner || p.host != "" && p.host == owner.host
 }
 
 // recorded is the pod to which a block gives the address; "" for none.

@@ -51,9 +51,10 @@ const (
 	ReasonToHost    = "to host"        // policy allows, but the host takes nothing from its workloads: Deny
 	ReasonProbePort = "probe port"     // from the endpoint's own node to a port that its probes name: Allow
 
-	ReasonFailsafe   = "failsafe"          // a port of the host that no policy closes: Allow
-	ReasonUnreadable = "unreadable"        // the HostEndpoint can't be read: Deny
-	ReasonNoForward  = "no forward policy" // nothing decided about what a host endpoint forwards: Allow
+	ReasonFailsafe   = "failsafe"            // a port of the host that no policy closes: Allow
+	ReasonNeighbours = "neighbour discovery" // what there is no IPv6 link without, at a host endpoint: Allow
+	ReasonUnreadable = "unreadable"          // the HostEndpoint can't be read: Deny
+	ReasonNoForward  = "no forward policy"   // nothing decided about what a host endpoint forwards: Allow
 )
 
 // The stages of policy at a host endpoint; "" is that for local traffic, and the only one of workloads.

@@ -48,24 +48,23 @@ func (w *walk) stages(main string) []string {
 	return []string{main}
 }
 
-// beforeHost is the reason by which a flow is decided before any policy of a host endpoint is asked; "" where it is not.
+// beforeHost is the reason by which a flow is decided before any policy of a host endpoint is asked; "" where it is not. IPv6 is judged there
+// whether or not the host routes it for its workloads.
 func (w *walk) beforeHost(main string) string {
 	switch {
-	case !w.state.Host.IPv6 && w.flow.Dst.Is6():
-		return ReasonNoIPv6
-	case main == "" && w.toFailsafe(w.flow) && w.endpoint.Host.Fault != "":
-		return ReasonFailsafe
-	case w.endpoint.Host.Fault != "":
-		return ReasonUnreadable
+	case w.endpoint.Host.Fault == "":
+		return ""
+	case main == "" && w.spared(w.flow) != "":
+		return w.spared(w.flow)
 	}
-	return ""
+	return ReasonUnreadable
 }
 
 func hostActionOf(reason string) dataplane.Action {
-	if reason == ReasonFailsafe {
-		return dataplane.Allow
+	if reason == ReasonUnreadable {
+		return dataplane.Deny
 	}
-	return dataplane.Deny
+	return dataplane.Allow
 }
 
 // at asks one stage: Pass where it does not decide.
@@ -73,25 +72,24 @@ func (w *walk) at(stage string) (dataplane.Action, Decider) {
 	before := w.flow
 	defer func() { w.flow = before }()
 	w.stage = stage
-	host := w.endpoint.Host
 	switch stage {
 	case StageUntracked:
 		w.flow = asSent(w.flow)
-		if w.toFailsafe(w.flow) || w.answersFailsafe(w.flow) {
+		if w.spared(w.flow) != "" || w.answersFailsafe(w.flow) {
 			return dataplane.Pass, Decider{}
 		}
-		return w.inTiers(host.Untracked)
+		return w.inTiers(w.endpoint.Host.Untracked)
 	case StagePreDNAT:
 		w.flow = asSent(w.flow)
-		if w.toFailsafe(w.flow) {
+		if w.spared(w.flow) != "" {
 			return dataplane.Pass, Decider{}
 		}
-		return w.inTiers(host.PreDNAT)
+		return w.inTiers(w.endpoint.Host.PreDNAT)
 	case StageForward:
-		return w.inTiers(host.Forward)
+		return w.inTiers(w.endpoint.Host.Forward)
 	}
-	if w.toFailsafe(w.flow) {
-		return dataplane.Allow, Decider{Rule: -1, Reason: ReasonFailsafe}
+	if reason := w.spared(w.flow); reason != "" {
+		return dataplane.Allow, Decider{Rule: -1, Reason: reason}
 	}
 	return w.tiers()
 }
@@ -102,6 +100,17 @@ func asSent(f Flow) Flow {
 		f.Dst, f.DstPort = f.SentTo.Addr(), f.SentTo.Port()
 	}
 	return f
+}
+
+// spared is the reason by which no policy closes what the host itself gets or sends; "" where policy may.
+func (w *walk) spared(f Flow) string {
+	switch {
+	case w.toFailsafe(f):
+		return ReasonFailsafe
+	case f.Protocol == dataplane.ProtoICMPv6 && (130 <= f.ICMPType && f.ICMPType <= 136 || f.ICMPType == 143):
+		return ReasonNeighbours // RFC 2710, 4861, 3810
+	}
+	return ""
 }
 
 // toFailsafe tells whether the flow is to a failsafe port: of the host, or from the host to elsewhere.

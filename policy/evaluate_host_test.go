@@ -161,6 +161,24 @@ func TestEvaluateUnreadableHostEndpoint(t *testing.T) {
 	}
 }
 
+// TestNeighbourDiscovery: without it no failsafe port could be reached by IPv6. Pings are for policy.
+func TestNeighbourDiscovery(t *testing.T) {
+	unreadable := hostEndpoint("h", "one", "eth0")
+	unreadable.Spec.Invalid = "metadata.labels is a number"
+	for _, host := range []*v3.HostEndpoint{hostEndpoint("h", "one", "eth0"), unreadable} {
+		state, _ := policy.Resolve([]v3.Object{host, forHosts("raw", untracked, "in deny", "out deny")}, policy.Options{Host: failsafes})
+		for typ, want := range map[int16]dataplane.Action{128: dataplane.Deny, 133: dataplane.Allow, 134: dataplane.Allow, 135: dataplane.Allow, 136: dataplane.Allow, 137: dataplane.Deny, 143: dataplane.Allow} {
+			f := policy.Flow{Src: netip.MustParseAddr("fe80::2"), Dst: netip.MustParseAddr("fe80::1"), Protocol: dataplane.ProtoICMPv6, ICMPType: typ}
+			for _, dir := range []dataplane.Direction{dataplane.Ingress, dataplane.Egress} {
+				v := policy.Evaluate(state, "hostendpoint/h", dir, f)
+				if v.Action != want || want == dataplane.Allow && v.By.Reason != policy.ReasonNeighbours {
+					t.Errorf("type %d, %s: %s by %s, want %s", typ, dir, v.Action, byText(v.By), want)
+				}
+			}
+		}
+	}
+}
+
 // TestProbePorts: a node that may reach the ports of probes alone.
 func TestProbePorts(t *testing.T) {
 	x := pod("a", "x", nil, "10.0.0.1")

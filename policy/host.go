@@ -28,7 +28,7 @@ func newHostEndpoint(o *v3.HostEndpoint, node dataplane.NodeName, profiles profi
 	addrs := r.addrs("spec.expectedIPs", o.Spec.ExpectedIPs)
 	p := &peer{
 		key: v3.KeyOf(o), own: r.ownLabels(o.Labels), nets: fullLength(addrs),
-		ports: r.endpointPorts(o.Spec.Ports), created: o.CreationTimestamp.Unix(),
+		ports: r.endpointPorts(o.Spec.Ports), created: o.CreationTimestamp.Unix(), host: dataplane.NodeName(o.Spec.Node),
 	}
 	p.parents = profiles.allNamed(o.Spec.Profiles)
 	iface, fault := hostInterface(&o.Spec, addrs)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -225,5 +226,23 @@ func TestNothingOpensByUnreadableLabels(t *testing.T) {
 	f := policy.Flow{Src: netip.MustParseAddr("192.0.2.1"), Dst: netip.MustParseAddr("10.0.0.1"), Protocol: 6, DstPort: 80, ICMPType: -1, ICMPCode: -1}
 	if v := policy.Evaluate(state, "pod/a/x", dataplane.Ingress, f); v.Action != dataplane.Deny {
 		t.Errorf("got %s by %+v, want Deny", v.Action, v.By)
+	}
+}
+
+// TestHostEndpointsShareAddresses: in an Allow too, if they are of one node.
+func TestHostEndpointsShareAddresses(t *testing.T) {
+	older, newer, elsewhere := hostEndpoint("older", "one", "*", "192.0.2.1"), hostEndpoint("newer", "one", "eth0", "192.0.2.1"), hostEndpoint("other", "two", "*", "192.0.2.1")
+	newer.CreationTimestamp = metav1.Time{Time: time.Unix(1000, 0)}
+	var rules []v3.Rule
+	for _, name := range []string{"older", "newer", "other"} {
+		rules = append(rules, v3.Rule{Action: v3.Allow, Source: v3.EntityRule{NamespaceSelector: "global()", Selector: "name == '" + name + "'"}})
+	}
+	state, _ := policy.Resolve([]v3.Object{pod("a", "x", nil, "10.0.0.1"), older, newer, elsewhere, networkPolicy(rules...)}, offline)
+	var got []int
+	for _, rule := range state.Policies[policyID].Ingress {
+		got = append(got, len(state.IPSets[rule.Src.IPSets[0]].Members))
+	}
+	if want := []int{1, 1, 0}; !slices.Equal(got, want) {
+		t.Errorf("members per rule %v, want %v", got, want)
 	}
 }

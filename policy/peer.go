@@ -23,7 +23,8 @@ type peer struct {
 	isSet   bool
 	ports   []dataplane.NamedPort
 	pod     string
-	created int64 // seconds since 1970: of those that claim an address the newest owns it
+	host    dataplane.NodeName // of a host endpoint, its node
+	created int64              // seconds since 1970: of those that claim an address the newest owns it
 	// endpoint is what the State holds of it, but for tiers and profiles; nil for all but local endpoints.
 	endpoint *dataplane.Endpoint
 	profiles []*profile // that decide after the last tier

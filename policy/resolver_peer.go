@@ -25,7 +25,7 @@ func (r *Resolver) updatePeer(key v3.Key, p *peer) {
 
 // contributesAs tells whether a remote peer has only changed in its labels.
 func (p *livePeer) contributesAs(q *peer) bool {
-	return p.endpoint == nil && q.endpoint == nil && p.created == q.created && p.pod == q.pod && p.lossy == q.lossy &&
+	return p.endpoint == nil && q.endpoint == nil && p.created == q.created && p.pod == q.pod && p.host == q.host && p.lossy == q.lossy &&
 		slices.Equal(p.nets, q.nets) && slices.Equal(p.ports, q.ports)
 }
 
