@@ -29,7 +29,10 @@ func (d *Dataplane) Apply(ctx context.Context, s *dataplane.State, changes *data
 		changes = nil
 	}
 	host := s.Host
-	r, err := newRenderer(d.cfg.render(), &host)
+	d.devices.update(s, changes == nil || changes.Empty())
+	cfg := d.cfg.render()
+	cfg.Devices = d.devices.names
+	r, err := newRenderer(cfg, &host)
 	if err != nil {
 		return dataplane.Result{}, err
 	}
@@ -60,6 +63,9 @@ func (d *Dataplane) Apply(ctx context.Context, s *dataplane.State, changes *data
 func (d *Dataplane) write(ctx context.Context, s *dataplane.State, res *dataplane.Result) error {
 	b := blame{d: d, s: s, res: res}
 	b.faults()
+	if err := d.devices.err; err != nil {
+		res.Others["interfaces of host endpoints"] = err
+	}
 	added, err := d.sets.ApplyAdds(ctx)
 	d.wrote(added.Writes, added.Repairs)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 
 // TestSharedCases runs every shared case through the rendered text, in both families.
 func TestSharedCases(t *testing.T) {
-	dptest.RunIPTables(t, func(_ *testing.T, s *dataplane.State, _ map[netip.Addr]string) map[uint8]dptest.IPTables {
-		r := Render(s, RenderConfig{})
+	dptest.RunIPTables(t, func(_ *testing.T, s *dataplane.State, devices map[netip.Addr]string) map[uint8]dptest.IPTables {
+		r := Render(s, RenderConfig{Devices: devices})
 		out := map[uint8]dptest.IPTables{}
 		for _, f := range Families {
 			out[uint8(f)] = dptest.IPTables{Tables: r.RestoreText(f, "raw") + r.RestoreText(f, "mangle") + r.RestoreText(f, "nat") + r.RestoreText(f, "filter"), Sets: r.IPSetText()}

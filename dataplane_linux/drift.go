@@ -2,6 +2,7 @@ package linux
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/felid-net/felid/dataplane_linux/iptables"
@@ -33,6 +34,10 @@ func (d *Dataplane) CheckDrift(ctx context.Context) (needsApply bool, err error)
 		needsApply = d.sets.Reconcile(rb) && d.sets.Pending() || needsApply
 		d.mu.Unlock()
 	}
+	readdressed, err := d.readdressed()
+	if err != nil {
+		return needsApply, err
+	}
 	if full {
 		drifted, err := d.net.Drifted()
 		if err != nil {
@@ -43,7 +48,16 @@ func (d *Dataplane) CheckDrift(ctx context.Context) (needsApply bool, err error)
 	if needsApply {
 		d.log.Warn("rules, sets or routes of felid were changed by somebody else")
 	}
-	return needsApply || d.net.Stale(), nil
+	return needsApply || readdressed || d.net.Stale(), nil
+}
+
+// readdressed tells whether a host endpoint that goes by its addresses is now on another interface.
+func (d *Dataplane) readdressed() (bool, error) {
+	d.mu.Lock()
+	known := d.devices
+	d.mu.Unlock()
+	names, err := known.look()
+	return err == nil && !maps.Equal(names, known.names), err
 }
 
 // suspects are what to read back.

@@ -51,6 +51,7 @@ type Dataplane struct {
 
 	record   *record
 	local    *local
+	devices  devices
 	forget   map[netip.Addr]dataplane.EndpointID // addresses whose tracked connections are still to be deleted, and whose they were
 	whole    bool                                // the last Apply did not end well: the next compares everything
 	applied  bool                                // there has been an Apply that did
@@ -66,7 +67,8 @@ type parts struct {
 	sets     ipset.Kernel
 	network  netlink.Kernel
 	watch    func(done <-chan struct{}, note func(netlink.Event)) error // nil: none
-	noIPv6   bool                                                       // the kernel has none: nothing to police
+	owners   func(map[netip.Addr]struct{}) (map[netip.Addr]string, error)
+	noIPv6   bool // the kernel has none: nothing to police
 }
 
 // assemble opens the driver over its parts; it reads the tables to choose the backend, and changes nothing.
@@ -104,7 +106,7 @@ func assemble(cfg Config, p parts) (*Dataplane, error) {
 			d.tables = append(d.tables, t)
 		}
 	}
-	d.record = newRecord(tables, d.sets)
+	d.record, d.devices.find = newRecord(tables, d.sets), p.owners
 	d.log.Info("iptables backend chosen", "backend", string(d.variant), "reason", d.reason)
 	return d, nil
 }

@@ -20,8 +20,8 @@ func New(cfg Config) (*Dataplane, error) {
 	if err != nil {
 		return nil, errors.Join(err, sets.Close())
 	}
-	_, noIPv6 := os.Stat("/proc/net/if_inet6")
-	d, err := assemble(cfg, parts{sets: sets, network: network, watch: netlink.Watch, noIPv6: errors.Is(noIPv6, fs.ErrNotExist)})
+	_, noIPv6 := os.Stat("/proc/thread-self/net/if_inet6")
+	d, err := assemble(cfg, parts{sets: sets, network: network, watch: netlink.Watch, owners: netlink.Owners, noIPv6: errors.Is(noIPv6, fs.ErrNotExist)})
 	if err != nil {
 		return nil, errors.Join(err, sets.Close(), network.Close())
 	}
