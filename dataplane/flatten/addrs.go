@@ -25,9 +25,14 @@ func AddrsOf(prefixes ...netip.Prefix) Addrs {
 	for i, p := range prefixes {
 		sorted[i] = netipx.RangeOfPrefix(p)
 	}
-	slices.SortFunc(sorted, func(a, b netipx.IPRange) int { return a.From().Compare(b.From()) })
-	out := sorted[:0]
-	for _, r := range sorted {
+	return addrsOfRanges(sorted)
+}
+
+// addrsOfRanges is the union of ranges, which it takes over.
+func addrsOfRanges(ranges []netipx.IPRange) Addrs {
+	slices.SortFunc(ranges, func(a, b netipx.IPRange) int { return a.From().Compare(b.From()) })
+	out := ranges[:0]
+	for _, r := range ranges {
 		out = appendRange(out, r)
 	}
 	return addrsOf(out)
@@ -111,24 +116,50 @@ func (a Addrs) Intersect(b Addrs) Addrs {
 	return Addrs{limited: true, ranges: out}
 }
 
-// common yields the ranges that are in both of two limited sets, in order, until yield is false.
+// common yields the ranges that are in both of two limited sets, in order, until yield is false. The work is for the smaller one, where it is
+// much smaller.
 func (a Addrs) common(b Addrs, yield func(netipx.IPRange) bool) {
-	for i, j := 0, 0; i < len(a.ranges) && j < len(b.ranges); {
-		r, s := a.ranges[i], b.ranges[j]
+	x, y := a.ranges, b.ranges
+	for len(x) > 0 && len(y) > 0 {
+		r, s := x[0], y[0]
 		low, high := r.From(), r.To()
+		switch {
+		case high.Compare(s.From()) < 0:
+			x = from(x, s.From())
+			continue
+		case s.To().Compare(low) < 0:
+			y = from(y, low)
+			continue
+		}
 		if low.Compare(s.From()) < 0 {
 			low = s.From()
 		}
 		if high.Compare(s.To()) < 0 {
-			i++
+			x = x[1:]
 		} else {
 			high = s.To()
-			j++
+			y = y[1:]
 		}
-		if low.Compare(high) <= 0 && !yield(netipx.IPRangeFrom(low, high)) {
+		if !yield(netipx.IPRangeFrom(low, high)) {
 			return
 		}
 	}
+}
+
+// from leaves out ranges that end before an address, as the first one does.
+func from(ranges []netipx.IPRange, ip netip.Addr) []netipx.IPRange {
+	low, high := 0, 1 // the range at low ends before
+	for high < len(ranges) && ranges[high].To().Compare(ip) < 0 {
+		low, high = high, 2*high
+	}
+	high = min(high, len(ranges))
+	n, _ := slices.BinarySearchFunc(ranges[low+1:high], ip, func(r netipx.IPRange, ip netip.Addr) int {
+		if r.To().Compare(ip) < 0 {
+			return -1
+		}
+		return 1
+	})
+	return ranges[low+1+n:]
 }
 
 // overlaps tells whether anything is in both; it is cheaper than an intersection.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -19,6 +20,8 @@ type Delta struct {
 	// Moved are endpoints that only one of the States has, or whose addresses differ: what they have gained or lost is no matter of
 	// policy, and connections with such addresses are not compared. Sorted.
 	Moved []dataplane.EndpointID
+	// Hosts are host endpoints whose policy differs, or that only one of the States has: what it decides is not compared. Sorted.
+	Hosts []dataplane.EndpointID
 	// Endpoints are those compared, with their addresses; Outside are the addresses that no endpoint has in either State.
 	Endpoints map[dataplane.EndpointID][]netip.Addr
 	Outside   Addrs
@@ -30,9 +33,10 @@ type EndpointSide struct {
 	Direction dataplane.Direction
 }
 
-// Diff compares the connections that both sides allow: the egress policy of the source where that is an endpoint, and the ingress policy of
-// the destination. An address that several endpoints have is the first one's by id. Not compared is what policy does not decide: a
-// connection from an endpoint's own node, and one from a source that is not the endpoint's.
+// Diff compares the connections that both sides allow: the egress policy of the source where that is a workload, and the ingress policy of
+// the destination. An address that several workloads have is the first one's by id. Not compared is what policy does not decide: a
+// connection from an endpoint's own node, and one from a source that is not the endpoint's; nor what host endpoints decide: their addresses
+// count as those of no endpoint.
 //
 // The work is for endpoints whose policies differ, and for those they may talk to; endpoints with the same policies are one.
 func Diff(from, to *dataplane.State) Delta {
@@ -41,7 +45,7 @@ func Diff(from, to *dataplane.State) Delta {
 	closes := d.gained(&d.from, &d.to)
 	delta := Delta{
 		Opens: Merge(sameFamily(opens)), Closes: Merge(sameFamily(closes)),
-		Moved: d.moved, Endpoints: d.owned, Outside: d.outside,
+		Moved: d.moved, Hosts: d.hosts(), Endpoints: d.owned, Outside: d.outside,
 	}
 	for _, g := range d.groups {
 		if g.differs && !g.found {
@@ -64,6 +68,7 @@ type differ struct {
 	outside  Addrs // no endpoint's in either State
 	moved    []dataplane.EndpointID
 	unlikes  map[use][]Match
+	dirty    map[dataplane.PolicyID]bool // that differ, or use sets that do
 }
 
 // version is one of the States.
@@ -93,7 +98,7 @@ type chain struct {
 
 func newDiffer(from, to *dataplane.State) *differ {
 	d := &differ{from: version{from, NewSets(from.IPSets), 0}, to: version{to, NewSets(to.IPSets), 1}, unlikes: map[use][]Match{}}
-	dirty := movedPolicies(from, to)
+	d.dirty = movedPolicies(from, to)
 	d.own()
 	byKey := map[string]*group{}
 	for _, dir := range []dataplane.Direction{dataplane.Egress, dataplane.Ingress} {
@@ -104,7 +109,7 @@ func newDiffer(from, to *dataplane.State) *differ {
 			g := byKey[key]
 			if g == nil {
 				g = &group{dir: dir, chains: [2]chain{old, now}}
-				g.differs = oldText != nowText || old.names(dir, dirty)
+				g.differs = oldText != nowText || old.names(dir, d.dirty)
 				byKey[key] = g
 				d.groups = append(d.groups, g)
 			}
@@ -115,7 +120,7 @@ func newDiffer(from, to *dataplane.State) *differ {
 	for _, g := range d.groups {
 		g.addrs = AddrsOfSingles(g.singles...)
 		if g.differs {
-			g.within = d.suspects(g, dirty)
+			g.within = d.suspects(g, d.dirty)
 		}
 	}
 	return d
@@ -145,10 +150,13 @@ func (d *differ) own() {
 	d.owned, d.moved = out, slices.Sorted(maps.Keys(moved))
 }
 
-// owners are the endpoints by address, of several the first by id.
+// owners are the workloads by address, of several the first by id.
 func owners(s *dataplane.State) map[netip.Addr]dataplane.EndpointID {
 	out := make(map[netip.Addr]dataplane.EndpointID, len(s.Endpoints))
 	for id, e := range s.Endpoints {
+		if e.Host != nil {
+			continue
+		}
 		for _, a := range e.Addresses {
 			if first, ok := out[a]; !ok || id < first {
 				out[a] = id
@@ -156,6 +164,31 @@ func owners(s *dataplane.State) map[netip.Addr]dataplane.EndpointID {
 		}
 	}
 	return out
+}
+
+// hosts are the host endpoints that differ.
+func (d *differ) hosts() []dataplane.EndpointID {
+	var out []dataplane.EndpointID
+	for id, e := range d.from.state.Endpoints {
+		now := d.to.state.Endpoints[id]
+		if e.Host != nil && (now == nil || !reflect.DeepEqual(e, now) || usesAny(e, d.dirty)) {
+			out = append(out, id)
+		}
+	}
+	for id, e := range d.to.state.Endpoints {
+		if e.Host != nil && d.from.state.Endpoints[id] == nil {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// usesAny tells whether a host endpoint is under one of the policies, in whatever stage.
+func usesAny(e *dataplane.Endpoint, policies map[dataplane.PolicyID]bool) bool {
+	stages := slices.Concat(e.Tiers, e.Host.Untracked, e.Host.PreDNAT, e.Host.Forward)
+	c := chain{stages, e.Profiles}
+	return c.names(dataplane.Ingress, policies) || c.names(dataplane.Egress, policies)
 }
 
 // movedPolicies are those that differ, or use sets that do.

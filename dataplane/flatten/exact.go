@@ -51,6 +51,8 @@ type Walk struct {
 	State     *dataplane.State
 	Sets      *Sets // of State
 	Direction dataplane.Direction
+	// overlapping: what is allowed need not be disjoint. That is much cheaper: what one rule allows need not be kept from the next.
+	overlapping bool
 }
 
 // Allowed is the part of within that the tiers, then the profiles, of an endpoint allow. The result is disjoint where within is. What is
@@ -113,6 +115,12 @@ func (w *Walk) policies(ids []dataplane.PolicyID, within []Match, out *fates) []
 }
 
 func (w *Walk) rule(r *dataplane.Rule, within []Match, out *fates) []Match {
+	if w.overlapping && r.Action == dataplane.Allow {
+		for _, m := range within {
+			out.allowed = append(out.allowed, intersections(m, w.Sets.Exact(r))...)
+		}
+		return within
+	}
 	for _, m := range w.Sets.Exact(r) {
 		var rest []Match
 		for _, in := range within {

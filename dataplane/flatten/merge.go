@@ -1,7 +1,7 @@
 package flatten
 
 import (
-	"encoding/binary"
+	"hash/maphash"
 	"net/netip"
 	"slices"
 
@@ -43,36 +43,12 @@ func AddrsOfSingles(addrs ...netip.Addr) Addrs {
 	return AddrsOf(prefixes...)
 }
 
-// appendKey appends what is the same for equal sets alone.
-func (a Addrs) appendKey(key []byte) []byte {
-	key = binary.BigEndian.AppendUint32(key, uint32(len(a.ranges)))
-	if !a.limited {
-		return append(key, '*')
-	}
-	for _, r := range a.ranges {
-		from, to := r.From().As16(), r.To().As16()
-		key = append(append(key, from[:]...), to[:]...)
-	}
-	return append(key, '.')
-}
-
 // Union is what is in either.
 func (p Ports) Union(q Ports) Ports {
 	if p.All() || q.All() {
 		return Ports{}
 	}
 	return PortsOf(slices.Concat(p.ranges, q.ranges)...)
-}
-
-func (p Ports) appendKey(key []byte) []byte {
-	key = binary.BigEndian.AppendUint32(key, uint32(len(p.ranges)))
-	if !p.limited {
-		return append(key, '*')
-	}
-	for _, r := range p.ranges {
-		key = binary.BigEndian.AppendUint32(key, uint32(r.Min)<<16|uint32(r.Max))
-	}
-	return append(key, '.')
 }
 
 // Union is what is in either.
@@ -83,48 +59,127 @@ func (p Protocols) Union(q Protocols) Protocols {
 	return p
 }
 
-// Merge writes disjoint matches as fewer, which are disjoint and have the same packets: those that differ in one set alone become one.
+// set is one of the sets of a Match.
+type set uint8
+
+const (
+	setProtocols set = iota
+	setSrc
+	setDst
+	setSrcPorts
+	setDstPorts
+)
+
+// Merge writes matches as fewer, which have the same packets, and are disjoint where the matches are: those that differ in one set alone become
+// one.
 func Merge(matches []Match) []Match {
 	for {
 		before := len(matches)
-		matches = mergeBy(matches, func(m *Match) *Match { return &Match{m.Protocols, m.Src, AddrsOf(), m.SrcPorts, m.DstPorts} },
-			func(m *Match, o Match) { m.Dst = m.Dst.Union(o.Dst) })
-		matches = mergeBy(matches, func(m *Match) *Match { return &Match{m.Protocols, AddrsOf(), m.Dst, m.SrcPorts, m.DstPorts} },
-			func(m *Match, o Match) { m.Src = m.Src.Union(o.Src) })
-		matches = mergeBy(matches, func(m *Match) *Match { return &Match{m.Protocols, m.Src, m.Dst, m.SrcPorts, PortsOf()} },
-			func(m *Match, o Match) { m.DstPorts = m.DstPorts.Union(o.DstPorts) })
-		matches = mergeBy(matches, func(m *Match) *Match { return &Match{m.Protocols, m.Src, m.Dst, PortsOf(), m.DstPorts} },
-			func(m *Match, o Match) { m.SrcPorts = m.SrcPorts.Union(o.SrcPorts) })
-		matches = mergeBy(matches, func(m *Match) *Match { return &Match{ProtocolsOf(), m.Src, m.Dst, m.SrcPorts, m.DstPorts} },
-			func(m *Match, o Match) { m.Protocols = m.Protocols.Union(o.Protocols) })
+		for _, in := range []set{setDst, setSrc, setDstPorts, setSrcPorts, setProtocols} {
+			matches = mergeIn(in, matches)
+		}
 		if len(matches) == before {
 			return matches
 		}
 	}
 }
 
-// mergeBy merges those whose rests are the same: what is left of a match without the set that add joins.
-func mergeBy(matches []Match, rest func(*Match) *Match, add func(*Match, Match)) []Match {
-	var out []Match
-	at := make(map[string]int, len(matches))
+// mergeIn merges those that are equal but for one set.
+func mergeIn(in set, matches []Match) []Match {
+	if len(matches) < 2 {
+		return matches
+	}
+	var hash maphash.Hash
+	groups := make([][]Match, 0, len(matches))
+	byHash := make(map[uint64][]int, len(matches)) // indices of groups
 	for i := range matches {
-		key := rest(&matches[i]).key()
-		if n, ok := at[key]; ok {
-			add(&out[n], matches[i])
+		m := &matches[i]
+		hash.Reset()
+		m.writeTo(&hash, in)
+		sum := hash.Sum64()
+		at := slices.IndexFunc(byHash[sum], func(n int) bool { return m.equalBut(&groups[n][0], in) })
+		if at < 0 {
+			byHash[sum] = append(byHash[sum], len(groups))
+			groups = append(groups, matches[i:i+1:i+1])
 			continue
 		}
-		at[key] = len(out)
-		out = append(out, matches[i])
+		n := byHash[sum][at]
+		groups[n] = append(groups[n], *m)
+	}
+	out := make([]Match, len(groups))
+	for i, g := range groups {
+		out[i] = joined(in, g)
 	}
 	return out
 }
 
-// key is the same for equal matches alone.
-func (m *Match) key() string {
-	var key []byte
-	for _, word := range m.Protocols.missing {
-		key = binary.BigEndian.AppendUint64(key, word)
+// equalBut tells whether two matches differ in no set but one.
+func (m *Match) equalBut(o *Match, in set) bool {
+	return (in == setProtocols || m.Protocols == o.Protocols) && (in == setSrcPorts || m.SrcPorts.Equal(o.SrcPorts)) &&
+		(in == setDstPorts || m.DstPorts.Equal(o.DstPorts)) && (in == setSrc || m.Src.Equal(o.Src)) && (in == setDst || m.Dst.Equal(o.Dst))
+}
+
+// joined is one match of several that are equal but for one set.
+func joined(in set, group []Match) Match {
+	out := group[0]
+	var ranges []netipx.IPRange
+	for _, m := range group[1:] {
+		switch in {
+		case setProtocols:
+			out.Protocols = out.Protocols.Union(m.Protocols)
+		case setSrcPorts:
+			out.SrcPorts = out.SrcPorts.Union(m.SrcPorts)
+		case setDstPorts:
+			out.DstPorts = out.DstPorts.Union(m.DstPorts)
+		}
 	}
-	key = m.DstPorts.appendKey(m.SrcPorts.appendKey(key))
-	return string(m.Dst.appendKey(m.Src.appendKey(key)))
+	if len(group) == 1 || in != setSrc && in != setDst {
+		return out
+	}
+	of := func(m *Match) *Addrs {
+		if in == setSrc {
+			return &m.Src
+		}
+		return &m.Dst
+	}
+	for i := range group {
+		if of(&group[i]).All() {
+			*of(&out) = Addrs{}
+			return out
+		}
+		ranges = append(ranges, of(&group[i]).ranges...)
+	}
+	*of(&out) = addrsOfRanges(ranges)
+	return out
+}
+
+// writeTo writes all sets but one to a hash.
+func (m *Match) writeTo(h *maphash.Hash, but set) {
+	if but != setProtocols {
+		maphash.WriteComparable(h, m.Protocols)
+	}
+	for _, a := range []struct {
+		in set
+		Addrs
+	}{{setSrc, m.Src}, {setDst, m.Dst}} {
+		if a.in != but {
+			maphash.WriteComparable(h, len(a.ranges))
+			for _, r := range a.ranges {
+				from, to := r.From().As16(), r.To().As16()
+				h.Write(from[:])
+				h.Write(to[:])
+			}
+		}
+	}
+	for _, p := range []struct {
+		in set
+		Ports
+	}{{setSrcPorts, m.SrcPorts}, {setDstPorts, m.DstPorts}} {
+		if p.in != but {
+			maphash.WriteComparable(h, len(p.ranges))
+			for _, r := range p.ranges {
+				maphash.WriteComparable(h, r)
+			}
+		}
+	}
 }

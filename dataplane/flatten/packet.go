@@ -3,6 +3,8 @@ package flatten
 import (
 	"math/bits"
 	"net/netip"
+
+	"github.com/felid-net/felid/dataplane"
 )
 
 // Packet is one packet of a Match, both of whose addresses are of one family. DstPort of ICMP is as in Sets.Exact.
@@ -12,7 +14,7 @@ type Packet struct {
 	SrcPort, DstPort uint16
 }
 
-// Example is the first packet of a match, by family, then by protocol, addresses and ports; false where it has none.
+// Example is a packet of a match, an ordinary one where it has such: IPv4 and TCP, from a port that clients use; false where it has none.
 func (m Match) Example() (Packet, bool) {
 	if !m.possible() {
 		return Packet{}, false
@@ -22,8 +24,7 @@ func (m Match) Example() (Packet, bool) {
 		version = 6
 	}
 	return Packet{
-		Src: m.Src.first(version), Dst: m.Dst.first(version), Protocol: m.Protocols.first(),
-		SrcPort: m.SrcPorts.Ranges()[0].Min, DstPort: m.DstPorts.Ranges()[0].Min,
+		Src: m.Src.first(version), Dst: m.Dst.first(version), Protocol: m.Protocols.example(), SrcPort: m.SrcPorts.example(49152), DstPort: m.DstPorts.example(1),
 	}, true
 }
 
@@ -45,12 +46,27 @@ func (a Addrs) first(version uint8) netip.Addr {
 	panic("flatten: no address of that family")
 }
 
-// first is the lowest protocol of a set that has some.
-func (p Protocols) first() uint8 {
+func (p Protocols) example() uint8 {
+	for _, n := range []uint8{dataplane.ProtoTCP, dataplane.ProtoUDP, dataplane.ProtoICMP, dataplane.ProtoICMPv6} {
+		if p.Contains(n) {
+			return n
+		}
+	}
 	for i, word := range p.missing {
 		if word != ^uint64(0) {
 			return uint8(64*i + bits.TrailingZeros64(^word))
 		}
 	}
 	panic("flatten: no protocol")
+}
+
+// example is the first port from a given one on, else the lowest.
+func (p Ports) example(from uint16) uint16 {
+	ranges := p.Ranges()
+	for _, r := range ranges {
+		if r.Max >= from {
+			return max(r.Min, from)
+		}
+	}
+	return ranges[0].Min
 }

@@ -75,24 +75,45 @@ func rulesOf(p *dataplane.Policy, dir dataplane.Direction) []dataplane.Rule {
 	return p.Ingress
 }
 
+// shadowedIn looks at rules as they were written: where one became two, for the two families, both must be covered.
 func shadowedIn(sets *flatten.Sets, p *dataplane.Policy, dir dataplane.Direction, earlier []placedRule) []finding {
 	var out []finding
 	rules := rulesOf(p, dir)
-	for i := range rules {
-		plain := make([]*dataplane.Rule, len(earlier))
-		for n, e := range earlier {
-			plain[n] = e.Rule
+	for i := 0; i < len(rules); {
+		end := i + 1
+		for end < len(rules) && rules[end].Index == rules[i].Index {
+			end++
 		}
-		if by, ok := sets.CoveredBy(&rules[i], plain); ok {
+		if by, ok := coveredBy(sets, rules[i:end], earlier); ok {
 			out = append(out, finding{
 				key: keyOfPolicy(p.ID), Field: fmt.Sprintf("spec.%s[%d]", dir, rules[i].Index),
 				Message:  "can never match: all that it would is matched before by " + coversText(p.ID, dir, by, earlier),
 				Proposal: "delete the rule, which opens and closes nothing; or, if it is meant, put it before those",
 			})
 		}
-		earlier = append(earlier, placedRule{p.ID, &rules[i]})
+		for ; i < end; i++ {
+			earlier = append(earlier, placedRule{p.ID, &rules[i]})
+		}
 	}
 	return out
+}
+
+// coveredBy are the earlier rules, by index, that cover each of some; false where there are none.
+func coveredBy(sets *flatten.Sets, rules []dataplane.Rule, earlier []placedRule) ([]int, bool) {
+	plain := make([]*dataplane.Rule, len(earlier))
+	for n, e := range earlier {
+		plain[n] = e.Rule
+	}
+	var all []int
+	for i := range rules {
+		by, ok := sets.CoveredBy(&rules[i], plain)
+		if !ok {
+			return nil, false
+		}
+		all = append(all, by...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all), true
 }
 
 // coversText names rules, with their policy where that is another.

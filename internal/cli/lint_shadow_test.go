@@ -17,6 +17,9 @@ func TestShadowedIsTrue(t *testing.T) {
 		objects := dptest.Random(seed).Objects
 		state, _ := resolve(objects)
 		for _, f := range shadowed(&cluster{objects, state}) {
+			if f.key.Kind == v3.KindClusterNetworkPolicy {
+				continue // the field is that of the object as it was written, which is not among the objects
+			}
 			found++
 			changed := slices.Clone(objects)
 			for i, o := range changed {
