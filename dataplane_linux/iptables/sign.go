@@ -33,13 +33,13 @@ func (d *Driver) signAfter(t *Table, before uint64) error {
 }
 
 // Drifted names the tables that somebody else may have changed since they were last read or written, by their signs: it starts no
-// process. They want a ReadBack and Reconcile, or Forget. Tables not yet read are not named.
+// process. They want a ReadBack and Reconcile, or Forget. Tables not yet read are not named, nor those in which nothing of ours is or should be.
 func (d *Driver) Drifted() ([]*Table, error) {
 	var out []*Table
 	var now uint64
 	asked := false
 	for _, t := range d.tables {
-		if !t.known {
+		if !t.known || t.idle() {
 			continue
 		}
 		if !asked || d.cfg.Variant == Legacy { // the generation is one for all
@@ -54,4 +54,15 @@ func (d *Driver) Drifted() ([]*Table, error) {
 		}
 	}
 	return out, nil
+}
+
+// idle tells whether nothing of ours is in the table or should be: then others may do there what they like.
+func (t *Table) idle() bool {
+	for range t.sums.AllActual() {
+		return false
+	}
+	for range t.hookSums.AllActual() {
+		return false
+	}
+	return len(t.chains)+len(t.hooks) == 0
 }

@@ -169,6 +169,7 @@ func TestDriftIsRepaired(t *testing.T) {
 	d := openTwin(t, w)
 	table, nat := d.Table(IPv4, "filter"), d.Table(IPv4, "nat")
 	desire(table)
+	nat.SetChain("felid-n", nil)
 	apply(t, table)
 	apply(t, nat)
 	chains := w.table("iptables", "filter").rules
@@ -221,6 +222,31 @@ func TestDriftIsRepaired(t *testing.T) {
 	}
 }
 
+// TestIdleTablesAreOthers: a table in which nothing of ours is or should be is not read again for what others do, and is once something is.
+func TestIdleTablesAreOthers(t *testing.T) {
+	w := &Twin{}
+	d := openTwin(t, w)
+	table, raw := d.Table(IPv4, "filter"), d.Table(IPv4, "raw")
+	desire(table)
+	apply(t, table)
+	apply(t, raw)
+	w.generation++
+	if drifted, err := d.Drifted(); err != nil || !slices.Equal(drifted, []*Table{table}) {
+		t.Errorf("idle: %v, %v", drifted, err)
+	}
+	raw.SetChain("felid-r", nil)
+	apply(t, raw)
+	w.generation++
+	if drifted, err := d.Drifted(); err != nil || !slices.Equal(drifted, []*Table{table, raw}) {
+		t.Errorf("in use: %v, %v", drifted, err)
+	}
+	raw.RemoveChain("felid-r")
+	apply(t, raw)
+	if drifted, err := d.Drifted(); err != nil || !slices.Equal(drifted, []*Table{table}) {
+		t.Errorf("idle again: %v, %v", drifted, err)
+	}
+}
+
 func TestReadBackIsDiscardedAfterAWrite(t *testing.T) {
 	w := &Twin{}
 	table := openTwin(t, w).Table(IPv4, "filter")
@@ -252,6 +278,7 @@ func TestForeignWriteBesideOurOwnIsSeen(t *testing.T) {
 	}
 	table, nat := d.Table(IPv4, "filter"), d.Table(IPv4, "nat")
 	desire(table)
+	nat.SetChain("felid-n", nil)
 	apply(t, table)
 	apply(t, nat)
 	if drifted, err := d.Drifted(); err != nil || len(drifted) > 0 {
