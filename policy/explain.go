@@ -15,6 +15,7 @@ type Answer struct {
 	Egress  *Verdict
 	Ingress *Verdict
 	Forward []Verdict // in the order of the way; nil where none does
+	Staged  *Staged   // the same with the staged policies; nil where that was not asked
 }
 
 // Explain judges both sides of a flow, found by address.
@@ -93,22 +94,28 @@ func (v *Verdict) json() verdictJSON {
 	return verdictJSON{Endpoint: v.Endpoint, Verdict: v.Action.String(), By: v.By, Trace: trace}
 }
 
-// MarshalJSON writes "verdict", "egress" and "ingress", null where a side has no say, and "forward" where there is any: as the sides, each with its
-// "direction".
-func (a Answer) MarshalJSON() ([]byte, error) {
+// answerJSON is the form that scripts read.
+type answerJSON struct {
+	Verdict string        `json:"verdict"`
+	Egress  *Verdict      `json:"egress"`
+	Ingress *Verdict      `json:"ingress"`
+	Forward []verdictJSON `json:"forward,omitempty"`
+	Staged  *Staged       `json:"staged,omitempty"`
+}
+
+func (a *Answer) json() answerJSON {
 	var forward []verdictJSON
 	for i := range a.Forward {
 		f := a.Forward[i].json()
 		f.Direction = a.Forward[i].Direction.String()
 		forward = append(forward, f)
 	}
-	return json.Marshal(struct {
-		Verdict string        `json:"verdict"`
-		Egress  *Verdict      `json:"egress"`
-		Ingress *Verdict      `json:"ingress"`
-		Forward []verdictJSON `json:"forward,omitempty"`
-	}{a.Verdict.String(), a.Egress, a.Ingress, forward})
+	return answerJSON{a.Verdict.String(), a.Egress, a.Ingress, forward, a.Staged}
 }
+
+// MarshalJSON writes "verdict", "egress" and "ingress", null where a side has no say, "forward" where there is any: as the sides, each with its
+// "direction"; and "staged" where that was asked.
+func (a Answer) MarshalJSON() ([]byte, error) { return json.Marshal(a.json()) }
 
 // MarshalJSON writes "endpoint", "verdict", "by" and "trace".
 func (v Verdict) MarshalJSON() ([]byte, error) { return json.Marshal(v.json()) }
