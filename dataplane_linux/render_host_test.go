@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 
@@ -75,5 +76,41 @@ func TestHostFaultsAreNamed(t *testing.T) {
 		if got != want {
 			t.Errorf("%s: %q, want %q", id, got, want)
 		}
+	}
+}
+
+// TestHostWhatFailsIsNamed: the endpoint whose chain or policy is refused, all of them where the table as a whole fails; pods are not.
+func TestHostWhatFailsIsNamed(t *testing.T) {
+	for name, test := range map[string]struct {
+		harm      func(w *twins, s *dataplane.State)
+		endpoints string
+		policies  string
+	}{
+		"nothing": {func(*twins, *dataplane.State) {}, "[]", "[]"},
+		"a set of an untracked policy": {func(w *twins, s *dataplane.State) {
+			s.Policies[globalID("flood")].Ingress[0].Src.IPSets = []dataplane.IPSetID{"s-db"}
+			s.Policies[policyID("second")].Ingress[0].Src.IPSets = nil // its only other user
+			w.iptables.Sets = map[string]bool{}
+			for _, set := range Render(s, RenderConfig{}).sets {
+				w.iptables.Sets[set.Name] = set.Name != "felid4-s-db"
+			}
+		}, "[hostendpoint/eth0]", "[GlobalNetworkPolicy flood]"},
+		"an address that is nowhere": {func(_ *twins, s *dataplane.State) {
+			s.Endpoints[hostID("rest")].Interface, s.Endpoints[hostID("rest")].Addresses = "", addresses("172.18.0.9")
+		}, "[hostendpoint/rest]", "[]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, s := newTwins(), hostState(true)
+			w.network.Up = map[string]bool{"fld0123456789a": true, "fld0fffffffff": true}
+			delete(s.Endpoints, hostID("second"))
+			test.harm(w, s)
+			d := w.open(t)
+			for _, c := range []*dataplane.Changes{nil, dataplane.NewChanges()} {
+				endpoints, policies, others := blamed(t, d, s, c)
+				if fmt.Sprint(endpoints) != test.endpoints || fmt.Sprint(policies) != test.policies || len(others) > 0 {
+					t.Errorf("endpoints %v, policies %v, others %v; want %s, %s, none", endpoints, policies, others, test.endpoints, test.policies)
+				}
+			}
+		})
 	}
 }
