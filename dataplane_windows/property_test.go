@@ -100,11 +100,16 @@ func drawState(t *rapid.T) *dataplane.State {
 	s.IPSets = testSets()
 	s.Host = dataplane.Host{
 		Node: "n1", IPv6: rapid.Bool().Draw(t, "host has IPv6"),
-		HostToWorkload: rapid.SampledFrom([]dataplane.HostToWorkload{dataplane.HostToWorkloadAll, dataplane.HostToWorkloadPolicy}).Draw(t, "hostToWorkload"),
+		HostToWorkload: rapid.SampledFrom([]dataplane.HostToWorkload{
+			dataplane.HostToWorkloadAll, dataplane.HostToWorkloadPolicy, dataplane.HostToWorkloadProbePorts,
+		}).Draw(t, "hostToWorkload"),
 		WorkloadToHost: rapid.SampledFrom([]dataplane.Action{dataplane.Allow, dataplane.Deny, dataplane.Pass}).Draw(t, "workloadToHost"),
 	}
 	s.Nodes["n1"] = &dataplane.Node{Name: "n1", Addresses: nodeAddrs}
 	ep := &dataplane.Endpoint{ID: testID, Node: "n1", Addresses: ownAddrs[:rapid.IntRange(1, 2).Draw(t, "addresses")]}
+	if rapid.Bool().Draw(t, "has probes") {
+		ep.Probes = []dataplane.NamedPort{{Protocol: dataplane.ProtoTCP, Port: 2}, {Protocol: dataplane.ProtoTCP, Port: 4}}
+	}
 	if rapid.Bool().Draw(t, "may send from elsewhere") {
 		ep.AllowedSources = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	}
@@ -200,6 +205,9 @@ func decide(s *dataplane.State, dir dataplane.Direction, p dptest.Tuple) datapla
 	case p.Family() == 6 && !s.Host.IPv6:
 		return dataplane.Deny
 	case dir == dataplane.Ingress && s.Host.HostToWorkload == dataplane.HostToWorkloadAll && slices.Contains(nodeAddrs, p.Src):
+		return dataplane.Allow
+	case dir == dataplane.Ingress && s.Host.HostToWorkload == dataplane.HostToWorkloadProbePorts && slices.Contains(nodeAddrs, p.Src) &&
+		slices.Contains(ep.Probes, dataplane.NamedPort{Protocol: p.Protocol, Port: p.DstPort}):
 		return dataplane.Allow
 	case dir == dataplane.Egress && !slices.Contains(ep.Addresses, p.Src) && !inNets(ep.AllowedSources, p.Src):
 		return dataplane.Deny

@@ -138,11 +138,26 @@ func (r *renderer) beforePolicy(dir dataplane.Direction) []flatten.Rule {
 		if r.state.Host.HostToWorkload == dataplane.HostToWorkloadAll {
 			add(nameOwnNode, dataplane.Allow, node, flatten.Addrs{}, flatten.Protocols{})
 		}
-		return rules
+		return append(rules, r.probePorts(node)...)
 	}
 	add(nameSpoofed, dataplane.Deny, flatten.Addrs{}, r.addrsOfFamilies().Minus(r.own), flatten.Protocols{})
 	if to := r.state.Host.WorkloadToHost; to != dataplane.Allow && to != dataplane.Pass {
 		add(nameToHost, dataplane.Deny, node, flatten.Addrs{}, flatten.Protocols{})
+	}
+	return rules
+}
+
+// probePorts let the endpoint's own node in at the ports that its probes go to.
+func (r *renderer) probePorts(node flatten.Addrs) []flatten.Rule {
+	if r.state.Host.HostToWorkload != dataplane.HostToWorkloadProbePorts {
+		return nil
+	}
+	var rules []flatten.Rule
+	for _, p := range r.ep.Probes {
+		m := flatten.Match{Protocols: flatten.ProtocolsOf(p.Protocol), Src: node, DstPorts: flatten.PortsOf(dataplane.PortRange{Min: p.Port, Max: p.Port})}
+		if !m.Empty() {
+			rules = append(rules, flatten.Rule{Match: m, Action: dataplane.Allow, From: flatten.Origin{Tier: nameProbePort}})
+		}
 	}
 	return rules
 }

@@ -12,6 +12,7 @@ const (
 	nameNoFamily   = "no-address-family"
 	nameNeighbours = "neighbour-discovery"
 	nameOwnNode    = "own-node"
+	nameProbePort  = "probe-port"
 	nameSpoofed    = "spoofed-source"
 	nameToHost     = "to-host"
 	nameNoProfile  = "no-profile"

@@ -81,17 +81,18 @@ type Decider struct {
 
 // The deciders that are not a rule.
 const (
-	byEndOfTier = "end of tier "
-	byNoProfile = "no profile"
-	byOwnNode   = "own node"
-	bySpoofed   = "spoofed source"
-	byToHost    = "to host"
-	byNoIPv6    = "no IPv6"
-	byProbePort = "probe port"
-	byFailsafe  = "failsafe"
-	byFault     = "unreadable"
-	byNoForward = "no forward policy"
-	byForeign   = "foreign rule"
+	byEndOfTier  = "end of tier "
+	byNoProfile  = "no profile"
+	byOwnNode    = "own node"
+	bySpoofed    = "spoofed source"
+	byToHost     = "to host"
+	byNoIPv6     = "no IPv6"
+	byProbePort  = "probe port"
+	byFailsafe   = "failsafe"
+	byFault      = "unreadable"
+	byNoForward  = "no forward policy"
+	byNeighbours = "neighbour discovery"
+	byForeign    = "foreign rule"
 )
 
 // defaultSrcPort is what flows come from that do not say.
@@ -298,7 +299,7 @@ func parseWant(text string) (Want, error) {
 
 func checkDecider(name string) error {
 	words := strings.Fields(name)
-	reasons := []string{byNoProfile, byOwnNode, bySpoofed, byToHost, byNoIPv6, byProbePort, byFailsafe, byFault, byNoForward}
+	reasons := []string{byNoProfile, byOwnNode, bySpoofed, byToHost, byNoIPv6, byProbePort, byFailsafe, byFault, byNoForward, byNeighbours}
 	switch {
 	case slices.Contains(reasons, name):
 		return nil

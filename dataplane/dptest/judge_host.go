@@ -114,9 +114,10 @@ func (w *world) judgeHost(host dataplane.Host, x crossing) (action dataplane.Act
 			return action, by, false
 		}
 	}
+	spared := whySpared(host, x.dir, x.Tuple)
 	switch {
-	case x.side != sideForward && isFailsafe(host, x.dir, x.Tuple):
-		return dataplane.Allow, byFailsafe, false
+	case x.side != sideForward && spared != "":
+		return dataplane.Allow, spared, false
 	case x.endpoint.fault != "":
 		return dataplane.Deny, byFault, false
 	case x.side != sideForward:
@@ -138,7 +139,7 @@ func (w *world) judgeUntracked(host dataplane.Host, x crossing) (dataplane.Actio
 	if x.dir == dataplane.Egress {
 		answered = dataplane.Ingress
 	}
-	spared := isFailsafe(host, x.dir, t) || isFailsafe(host, answered, t.reply())
+	spared := whySpared(host, x.dir, t) != "" || isFailsafe(host, answered, t.reply())
 	if spared || x.dir == dataplane.Egress && x.In != "" {
 		return dataplane.Pass, ""
 	}
@@ -148,10 +149,22 @@ func (w *world) judgeUntracked(host dataplane.Host, x crossing) (dataplane.Actio
 // judgePreDNAT asks the policies before destination NAT, for what comes in.
 func (w *world) judgePreDNAT(host dataplane.Host, x crossing) (dataplane.Action, string) {
 	t := x.sent()
-	if x.dir == dataplane.Egress || isFailsafe(host, x.dir, t) {
+	if x.dir == dataplane.Egress || whySpared(host, x.dir, t) != "" {
 		return dataplane.Pass, ""
 	}
 	return w.walkTiers(x.endpoint, x.dir, t, func(p *judged) bool { return p.stage == stagePreDNAT })
+}
+
+// whySpared is why no policy closes what the host itself gets or sends; "" where policy may. Without the messages of RFC 2710, 3810 and 4861 nobody
+// would reach a failsafe port by IPv6.
+func whySpared(host dataplane.Host, dir dataplane.Direction, t Tuple) string {
+	if isFailsafe(host, dir, t) {
+		return byFailsafe
+	}
+	if t.Protocol == dataplane.ProtoICMPv6 && (130 <= t.ICMPType && t.ICMPType <= 136 || t.ICMPType == 143) {
+		return byNeighbours
+	}
+	return ""
 }
 
 // isFailsafe tells whether a packet in this direction is to a failsafe port: of the host, or from it of others.
