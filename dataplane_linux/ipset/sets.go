@@ -26,6 +26,7 @@ type Sets struct {
 	epoch   atomic.Uint64       // writes so far
 	repairs int                 // not yet reported
 	temps   int                 // temporary names given
+	members int                 // desired, of all sets
 }
 
 // set is one that is desired.
@@ -36,6 +37,7 @@ type set struct {
 	exists  bool  // in the kernel, with this type and family
 	foreign bool  // in the kernel, with another type or family
 	rewrite bool  // in the kernel, but to be made anew
+	counted int   // what Sets.members counts of it
 }
 
 // bits of set.halves
@@ -98,6 +100,9 @@ func (s *Sets) replace(name string, t Type, f Family, old *set) *set {
 			s.known = false // the kernel holds a set of which nothing is remembered
 		}
 	}
+	if old != nil {
+		s.count(old, 0)
+	}
 	s.sets[name] = x
 	return x
 }
@@ -134,6 +139,7 @@ func (s *Sets) Remove(name string) {
 	if x == nil {
 		return
 	}
+	s.count(x, 0)
 	if x.exists || x.foreign {
 		for e := range x.members.AllDesired() {
 			x.members.RemoveDesired(e)
@@ -151,11 +157,12 @@ func (s *Sets) Has(name string) bool { return s.sets[name] != nil }
 func (s *Sets) Names() iter.Seq[string] { return maps.Keys(s.sets) }
 
 // Count is the number of sets and members desired.
-func (s *Sets) Count() (sets, members int) {
-	for _, x := range s.sets {
-		members += x.members.LenDesired()
-	}
-	return len(s.sets), members
+func (s *Sets) Count() (sets, members int) { return len(s.sets), s.members }
+
+// count brings the number of members in line with a set, of which n are desired.
+func (s *Sets) count(x *set, n int) {
+	s.members += n - x.counted
+	x.counted = n
 }
 
 // Pending tells whether ApplyAdds or ApplyRemoves would write, as far as is known.
@@ -198,6 +205,7 @@ func (x *set) inOrder() bool {
 
 // touch files a set by whether there is something to do.
 func (s *Sets) touch(name string, x *set) {
+	s.count(x, x.members.LenDesired())
 	if x.inOrder() {
 		delete(s.dirty, name)
 	} else {

@@ -2,6 +2,7 @@ package ipset
 
 import (
 	"context"
+	"iter"
 	"maps"
 	"net/netip"
 	"slices"
@@ -384,4 +385,28 @@ func TestNobodyIsInNoSetBetween(t *testing.T) {
 	}
 	wantSet(t, w, "felid4-a", "10.0.0.1/32", "10.0.0.2/32")
 	wantSet(t, w, "felid4-b", "10.0.0.3/32")
+}
+
+// TestCount follows the number of members through all that changes it.
+func TestCount(t *testing.T) {
+	s := New(Config{Kernel: &Twin{}})
+	list := func(texts ...string) iter.Seq[Member] { return slices.Values(members(texts...)) }
+	want := func(sets, members int) {
+		t.Helper()
+		if gotSets, gotMembers := s.Count(); gotSets != sets || gotMembers != members {
+			t.Errorf("%d sets with %d members, want %d with %d", gotSets, gotMembers, sets, members)
+		}
+	}
+	s.SetDesired("felid4-a", HashNet, IPv4, list("10.0.0.0/8", "10.1.0.0/16"))
+	s.SetDesired("felid4-b", HashNet, IPv4, list("10.0.0.0/8"))
+	want(2, 3)
+	s.AddMembers("felid4-b", list("10.0.0.0/8", "0.0.0.0/0")) // the whole is two halves
+	want(2, 5)
+	s.RemoveMembers("felid4-a", list("10.1.0.0/16", "10.2.0.0/16"))
+	want(2, 4)
+	s.Remove("felid4-a")
+	want(1, 3)
+	s.SetDesired("felid4-a", HashNet, IPv4, list("10.3.0.0/16"))
+	s.SetDesired("felid4-b", HashIPPort, IPv4, func(func(Member) bool) {})
+	want(2, 1)
 }

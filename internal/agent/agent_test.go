@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -136,7 +137,7 @@ func TestNothingIsAppliedBeforeInSync(t *testing.T) {
 func TestAddReturnsOncePolicyIsInForce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := startNode(t, allowAll("kns.ns"))
-		synctest.Wait()
+		settle()
 		n.kernel.FailEndpoint(podA, errors.New("no such device"))
 		done := make(chan error, 1)
 		go func() { done <- n.Add(t.Context(), pod("a", "c1", "10.0.0.1", nil)) }()
@@ -160,7 +161,7 @@ func TestAddReturnsOncePolicyIsInForce(t *testing.T) {
 func TestAddSaysWhatHeldItUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := startNode(t, allowAll("kns.ns"))
-		synctest.Wait()
+		settle()
 		n.kernel.FailEndpoint(podA, errors.New("no such device"))
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
@@ -178,13 +179,13 @@ func TestAddSaysWhatHeldItUp(t *testing.T) {
 func TestDirectEndpointOutlivesAnOlderWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := startNode(t, allowAll("kns.ns"), pod("a", "old", "10.0.0.9", nil))
-		synctest.Wait()
+		settle()
 		if err := n.Add(t.Context(), pod("a", "new", "10.0.0.1", nil)); err != nil {
 			t.Fatal(err)
 		}
 		wantAddress := func(when, want string) {
 			t.Helper()
-			synctest.Wait()
+			settle()
 			if e := n.kernel.Held().Endpoints[podA]; e == nil || e.Addresses[0].String() != want {
 				t.Errorf("%s: got %v, want %s", when, e, want)
 			}
@@ -204,13 +205,13 @@ func TestRemovedEndpointStaysAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := pod("a", "c1", "10.0.0.1", nil)
 		n := startNode(t, allowAll("kns.ns"), a)
-		synctest.Wait()
+		settle()
 		if err := n.Remove(t.Context(), a); err != nil {
 			t.Fatal(err)
 		}
 		gone := func(when string) {
 			t.Helper()
-			synctest.Wait()
+			settle()
 			if n.kernel.Held().Endpoints[podA] != nil {
 				t.Errorf("%s: the endpoint is back", when)
 			}
@@ -225,7 +226,7 @@ func TestRemovedEndpointStaysAway(t *testing.T) {
 		if _, err := n.store.Create(t.Context(), pod("a", "c2", "10.0.0.2", nil)); err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		settle()
 		if n.kernel.Held().Endpoints[podA] == nil {
 			t.Error("a new sandbox does not count")
 		}
@@ -236,14 +237,14 @@ func TestRemovedEndpointStaysAway(t *testing.T) {
 func TestRemoveOfAnOlderSandboxDoesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := startNode(t, allowAll("kns.ns"))
-		synctest.Wait()
+		settle()
 		if err := n.Add(t.Context(), pod("a", "new", "10.0.0.1", nil)); err != nil {
 			t.Fatal(err)
 		}
 		if err := n.Remove(t.Context(), pod("a", "old", "10.0.0.9", nil)); err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		settle()
 		if n.kernel.Held().Endpoints[podA] == nil {
 			t.Error("the endpoint of the new sandbox went")
 		}
@@ -254,12 +255,12 @@ func TestRemoveOfAnOlderSandboxDoesNothing(t *testing.T) {
 func TestFailedApplyIsRetriedWhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := startNode(t, allowAll("kns.ns"))
-		synctest.Wait()
+		settle()
 		n.kernel.FailAll(errors.New("no iptables"))
 		if _, err := n.store.Create(t.Context(), pod("a", "c1", "10.0.0.1", nil)); err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		settle()
 		before, _ := n.kernel.counts()
 		time.Sleep(5 * time.Minute)
 		after, whole := n.kernel.counts()
@@ -281,7 +282,7 @@ func TestFailedApplyIsRetriedWhole(t *testing.T) {
 func TestDriftLeadsToAnApply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := startNode(t, allowAll("kns.ns"))
-		synctest.Wait()
+		settle()
 		before, _ := n.kernel.counts()
 		n.kernel.mu.Lock()
 		n.kernel.drifted = true
@@ -297,7 +298,7 @@ func TestDriftLeadsToAnApply(t *testing.T) {
 func TestIdleAppliesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := startNode(t, allowAll("kns.ns"))
-		synctest.Wait()
+		settle()
 		before, _ := n.kernel.counts()
 		remote := pod("far", "c9", "10.0.9.9", nil)
 		remote.Spec.Node = "n2"
@@ -322,7 +323,7 @@ func mustUpdate(t *testing.T, s datastore.Store, o v3.Object) {
 func TestUnreadableObjectIsSaidAndNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := startNode(t, allowAll("kns.ns"), pod("a", "c1", "10.0.0.1", nil))
-		synctest.Wait()
+		settle()
 		if err := n.status.Load().Enforcing(); err != nil {
 			t.Fatal(err)
 		}
@@ -341,14 +342,14 @@ func TestUnreadableObjectIsSaidAndNotLost(t *testing.T) {
 func TestPolicyThatCountsAsAbsentIsSaidThoughNothingIsApplied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := startNode(t, allowAll("kns.ns"), pod("a", "c1", "10.0.0.1", nil))
-		synctest.Wait()
+		settle()
 		before, _ := n.kernel.counts()
 		p := &v3.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "broken"}}
 		p.Spec.Selector = "app = 'a'"
 		if _, err := n.store.Create(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		settle()
 		if err := n.status.Load().Enforcing(); err == nil || !strings.Contains(err.Error(), "NetworkPolicy ns/broken") {
 			t.Errorf("readiness does not name the policy: %v", err)
 		}
@@ -363,9 +364,48 @@ func TestPolicyThatCountsAsAbsentIsSaidThoughNothingIsApplied(t *testing.T) {
 		if err := n.store.Delete(t.Context(), v3.KeyOf(p), ""); err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		settle()
 		if err := n.status.Load().Enforcing(); err != nil {
 			t.Errorf("after it went: %v", err)
+		}
+		n.stop()
+	})
+}
+
+// settle lets everything happen that is not meant to take longer than a moment.
+func settle() {
+	synctest.Wait()
+	time.Sleep(2 * flushAfter)
+	synctest.Wait()
+}
+
+func TestStreamSharesFlushes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := startNode(t, allowAll("kns.ns"), pod("a", "c1", "10.0.0.1", nil))
+		settle()
+		before, _ := n.kernel.counts()
+		start := time.Now()
+		update := func(i int) {
+			if _, err := n.store.Update(t.Context(), pod("a", "c1", fmt.Sprintf("10.0.1.%d", i), nil)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		update(200)
+		synctest.Wait()
+		if after, _ := n.kernel.counts(); after != before+1 || time.Since(start) > 0 {
+			t.Errorf("%d applies for an update that came alone, after %s; want one at once", after-before, time.Since(start))
+		}
+		for i := range 100 {
+			update(i)
+			time.Sleep(time.Millisecond)
+		}
+		settle()
+		after, _ := n.kernel.counts()
+		if applies := after - before; applies < 10 || applies > 30 {
+			t.Errorf("%d applies for 100 updates in 100 ms, want one each %s", applies, flushAfter)
+		}
+		if got := n.kernel.Held().Endpoints[podA].Addresses; len(got) != 1 || got[0].String() != "10.0.1.99" {
+			t.Errorf("%s is in force, want the last address", got)
 		}
 		n.stop()
 	})

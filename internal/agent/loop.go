@@ -29,7 +29,8 @@ type loop struct {
 	faults  []datastore.Fault
 	retry   backoff
 	applies int
-	lastErr string // what was logged last, so that one fault is one line
+	flushed time.Time // the end of the last flush
+	lastErr string    // what was logged last, so that one fault is one line
 }
 
 // waiter waits for an endpoint to be in force (present) or gone.
@@ -71,18 +72,45 @@ func (l *loop) run(ctx context.Context, batches <-chan datastore.Batch) error {
 	}
 }
 
-// gather takes what else is waiting, until the queue is empty or flushAfter has passed.
+// gather takes what else is waiting, until flushAfter has passed, or the queue is empty and the last flush is that long ago: what comes
+// alone goes at once, and of a stream several updates share a flush.
 func (l *loop) gather(batches <-chan datastore.Batch) {
-	deadline := time.Now().Add(flushAfter)
-	for time.Now().Before(deadline) {
-		select {
-		case b := <-batches:
-			l.take(b)
-		case request := <-l.requests:
-			request(l)
-		default:
+	start := time.Now()
+	for time.Since(start) < flushAfter {
+		if l.takeWaiting(batches) {
+			continue
+		}
+		rest := min(time.Until(l.flushed.Add(flushAfter)), time.Until(start.Add(flushAfter)))
+		if rest <= 0 || !l.inSync {
 			return
 		}
+		l.takeNext(batches, rest)
+	}
+}
+
+// takeWaiting takes one thing that is waiting; false: there is none.
+func (l *loop) takeWaiting(batches <-chan datastore.Batch) bool {
+	select {
+	case b := <-batches:
+		l.take(b)
+	case request := <-l.requests:
+		request(l)
+	default:
+		return false
+	}
+	return true
+}
+
+// takeNext takes the next thing that comes, for so long.
+func (l *loop) takeNext(batches <-chan datastore.Batch, wait time.Duration) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case b := <-batches:
+		l.take(b)
+	case request := <-l.requests:
+		request(l)
+	case <-timer.C:
 	}
 }
 
@@ -130,6 +158,7 @@ func (l *loop) update(u datastore.Update, since time.Time) {
 // flush resolves what is pending and applies it.
 func (l *loop) flush(ctx context.Context) {
 	start := time.Now()
+	defer func() { l.flushed = time.Now() }()
 	state, changes := l.resolver.Flush()
 	l.router.Flush(state, changes)
 	if changes.Empty() && !l.wanted && !l.compare && l.applies > 0 && len(l.waiters) == 0 {

@@ -78,7 +78,7 @@ func (b *bench) all() error {
 			return fmt.Errorf("W3 cold start: %w", err)
 		}
 	}
-	if b.wants("restart") || b.wants("label") || b.wants("idle") {
+	if b.wants("restart") || b.wants("label") || b.wants("idle") || b.wants("churn") {
 		if err := b.warm(w2); err != nil {
 			return fmt.Errorf("W2: %w", err)
 		}

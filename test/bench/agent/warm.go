@@ -43,6 +43,14 @@ func (b *bench) running(w *world, p *process) error {
 			return fmt.Errorf("idling: %w", err)
 		}
 	}
+	if b.wants("churn") {
+		if err := b.churn(w, p, 1000, [2]bar{b.barsOf("legacy", 71.5, 15), b.barsOf("legacy", 138, 20)}); err != nil {
+			return fmt.Errorf("churn: %w", err)
+		}
+		if err := b.churn(w, p, 2000, [2]bar{none, none}); err != nil {
+			return fmt.Errorf("churn: %w", err)
+		}
+	}
 	return nil
 }
 
