@@ -113,9 +113,52 @@ func (p *player) flush(t *rapid.T) {
 	if got := p.resolver.Report(); !reflect.DeepEqual(report, got) {
 		t.Fatalf("reports differ (-Resolve +Resolver):\n%s", cmp.Diff(report, got))
 	}
+	p.compareStatuses(t, state)
 	applyChanges(t, p.copy, state, changes)
 	if !reflect.DeepEqual(state, p.copy) {
 		t.Fatalf("changes do not lead to the state (-State +by changes):\n%s", cmp.Diff(state, p.copy, compareValues))
+	}
+}
+
+// compareStatuses holds what is said of each policy to the State and the report.
+func (p *player) compareStatuses(t *rapid.T, state *dataplane.State) {
+	local := map[dataplane.PolicyID]int{}
+	for _, e := range state.Endpoints {
+		mine := map[dataplane.PolicyID]struct{}{}
+		stages := [][]dataplane.EndpointTier{e.Tiers}
+		if h := e.Host; h != nil {
+			stages = append(stages, h.Untracked, h.PreDNAT, h.Forward)
+		}
+		for _, tier := range slices.Concat(stages...) {
+			for _, id := range append(slices.Clone(tier.Ingress), tier.Egress...) {
+				mine[id] = struct{}{}
+			}
+		}
+		for id := range mine {
+			local[id]++
+		}
+	}
+	for _, s := range p.resolver.LocalStatuses() {
+		id := dataplane.PolicyID{Kind: string(s.Policy.Kind), Namespace: s.Policy.Namespace, Name: s.Policy.Name}
+		if s.Local != local[id] {
+			t.Fatalf("%s selects %d local endpoints, its status says %d", id, local[id], s.Local)
+		}
+		delete(local, id)
+		var want []policy.Condition
+		for _, c := range p.resolver.Report().Conditions {
+			if c.Object == s.Policy {
+				want = append(want, c)
+			}
+		}
+		if !slices.Equal(s.Conditions, want) {
+			t.Fatalf("%s: the report has %v, its status %v", id, want, s.Conditions)
+		}
+		if full, ok := p.resolver.Status(s.Policy); !ok || full.Selected < full.Local || !slices.Equal(full.Conditions, want) {
+			t.Fatalf("%s: its own status is %+v", id, full)
+		}
+	}
+	if len(local) > 0 {
+		t.Fatalf("no status of %v", local)
 	}
 }
 
