@@ -20,6 +20,8 @@ type testResult struct {
 	Passed bool           `json:"passed"`
 	Error  string         `json:"error"`
 	Result *policy.Answer `json:"result"` // of the port that failed, or of the last; null where there is none
+	// Counter is the connection that breaks an invariant; Result is of it.
+	Counter *counterJSON `json:"counter,omitempty"`
 }
 
 // testExample is what people start from.
@@ -32,6 +34,10 @@ const testExample = `  resources: [cluster.yaml, policies/]
     port: [80, "8000:8010"]             # or icmp: {type: 8}; all must have the verdict
     expect: Allow                       # or Deny; without it the test only reports
     by: Profile kns.app-ns              # who must have decided; or: end of tier application
+  - name: nothing from outside the zone gets in
+    from: {pods: 'pci != "true"'}       # a selector over pods, and one over namespaces: {namespaces: 'team == "x"'}
+    to: {pods: 'pci == "true"'}         # or addresses: {nets: [0.0.0.0/0], notNets: [10.0.0.0/8]}
+    expect: Deny                        # all ports and protocols where none is given, both families
 `
 
 func newTest(app *App) *cobra.Command {
@@ -40,7 +46,9 @@ func newTest(app *App) *cobra.Command {
 		Use:   "test FILE…",
 		Short: "Run policy unit tests, offline",
 		Long: "Run policy unit tests: connections, with the verdict that each must have. The resources are those that the file names, relative\n" +
-			"to itself, and those given by -f; where there are neither, those of the datastore. A file:\n\n" + testExample,
+			"to itself, and those given by -f; where there are neither, those of the datastore. A file:\n\n" + testExample +
+			"\nA test with a mapping for from or to is an invariant: proven for every connection between two ends that it means, or refuted by\n" +
+			"one of them. One that is about no connection at all fails, unless allowEmpty is true. It is about the policy of pods.",
 		Args: cobra.MinimumNArgs(1),
 	}
 	in := addInput(c, app)
@@ -92,11 +100,12 @@ func (in *input) runTests(ctx context.Context, file *testFile, folder string) ([
 
 // run judges the connection on each port; the first that is not as expected is the result.
 func (t *testCase) run(all *cluster) testResult {
-	r := testResult{Name: t.Name}
-	if t.flow == nil {
-		r.Error = "an invariant (from or to as a mapping) can't be proven by this version"
+	if t.invariant != nil {
+		r := t.invariant.run(all)
+		r.Name = t.Name
 		return r
 	}
+	r := testResult{Name: t.Name}
 	conn, err := t.flow.find(all)
 	if err != nil {
 		r.Error = err.Error()

@@ -83,7 +83,7 @@ func TestPolicyTestsOnMoreResources(t *testing.T) {
 
 func TestExampleInHelpIsATestFile(t *testing.T) {
 	file, err := parseTests("help", []byte(testExample))
-	if err != nil || len(file.Tests) != 1 || len(file.Tests[0].Port) != 2 || len(file.Resources) != 2 {
+	if err != nil || len(file.Tests) != 2 || len(file.Tests[0].Port) != 2 || len(file.Resources) != 2 {
 		t.Errorf("%+v, %v", file, err)
 	}
 }
@@ -132,7 +132,7 @@ func FuzzParseTests(f *testing.F) {
 			return
 		}
 		for _, test := range file.Tests {
-			if (test.flow == nil) != (test.From.many || test.To.many) {
+			if (test.flow == nil) != (test.From.many != nil || test.To.many != nil) || (test.flow == nil) == (test.invariant == nil) {
 				t.Errorf("accepted without ends: %+v", test)
 			}
 		}

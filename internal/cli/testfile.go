@@ -31,14 +31,16 @@ type testCase struct {
 	IPVersion  int       `json:"ipVersion"`
 	Expect     string    `json:"expect"`
 	By         string    `json:"by"`
+	AllowEmpty bool      `json:"allowEmpty"` // an invariant about nothing holds
 
-	flow *flowArgs // nil for an invariant
+	flow      *flowArgs  // nil for an invariant
+	invariant *invariant // nil for a single connection
 }
 
 // testEnd is one end of the connection; a mapping makes the test an invariant over many.
 type testEnd struct {
 	one  string
-	many bool
+	many *testScope
 }
 
 // UnmarshalJSON reads a text, or a mapping with pods, namespaces or nets.
@@ -46,17 +48,8 @@ func (e *testEnd) UnmarshalJSON(data []byte) error {
 	if !bytes.HasPrefix(data, []byte("{")) {
 		return json.Unmarshal(data, &e.one)
 	}
-	var many map[string]json.RawMessage
-	if err := json.Unmarshal(data, &many); err != nil {
-		return err
-	}
-	for key := range many {
-		if key != "pods" && key != "namespaces" && key != "nets" {
-			return fmt.Errorf("%q says nothing of endpoints; valid: pods, namespaces, nets", key)
-		}
-	}
-	e.many = true
-	return nil
+	e.many = &testScope{}
+	return e.many.read(data)
 }
 
 // testPorts are ports to try, all of which must have the verdict.
@@ -127,18 +120,27 @@ func (t *testCase) read(node *yaml.Node) error {
 	if t.Expect != "" && t.Expect != "Allow" && t.Expect != "Deny" {
 		errs = append(errs, fmt.Errorf("expect: %q; valid: Allow, Deny", t.Expect))
 	}
-	if t.From.many || t.To.many {
-		return errors.Join(errs...)
+	var err error
+	if t.From.many != nil || t.To.many != nil {
+		t.invariant, err = t.readInvariant()
+		return errors.Join(append(errs, err)...)
 	}
-	text := flowText{
+	if t.AllowEmpty {
+		errs = append(errs, errors.New("allowEmpty: is for an invariant, of which from or to is a mapping; leave it out"))
+	}
+	t.flow, err = t.text().parse()
+	return errors.Join(append(errs, err)...)
+}
+
+// text is the connection as it is written.
+func (t *testCase) text() *flowText {
+	text := &flowText{
 		from: t.From.one, to: t.To.one, sourcePort: t.SourcePort, icmp: t.ICMP, ipVersion: t.IPVersion, hasPort: len(t.Port) > 0,
 	}
 	if t.Protocol != nil {
 		text.protocol = fmt.Sprint(t.Protocol)
 	}
-	flow, err := text.parse()
-	t.flow = flow
-	return errors.Join(append(errs, err)...)
+	return text
 }
 
 // decode goes by way of JSON, which is strict about types and names.
@@ -164,7 +166,7 @@ func (t *testCase) decode(node *yaml.Node) error {
 	case errors.As(err, &kind):
 		return fmt.Errorf("%s: is a %s; valid: %s", kind.Field, kind.Value, kindName(kind.Type.Kind().String()))
 	case strings.Contains(err.Error(), "unknown field"):
-		return fmt.Errorf("%s; valid: name, from, to, protocol, port, sourcePort, icmp, ipVersion, expect, by", strings.TrimPrefix(err.Error(), "json: "))
+		return fmt.Errorf("%s; valid: name, from, to, protocol, port, sourcePort, icmp, ipVersion, expect, by, allowEmpty", strings.TrimPrefix(err.Error(), "json: "))
 	}
 	return err
 }
