@@ -23,7 +23,7 @@ var kindTable = []KindInfo{
 	{KindTier, "tiers", nil, false, false, true, func() Object { return &Tier{} }},
 	{KindNetworkSet, "networksets", []string{"netset", "netsets"}, true, false, true, func() Object { return &NetworkSet{} }},
 	{KindGlobalNetworkSet, "globalnetworksets", []string{"gns"}, false, false, true, func() Object { return &GlobalNetworkSet{} }},
-	{KindHostEndpoint, "hostendpoints", []string{"hep", "heps"}, false, false, false, func() Object { return &HostEndpoint{} }},
+	{KindHostEndpoint, "hostendpoints", []string{"hep", "heps"}, false, false, true, func() Object { return &HostEndpoint{} }},
 	{KindProfile, "profiles", nil, false, false, true, func() Object { return &Profile{} }},
 	{KindIPPool, "ippools", []string{"pool", "pools"}, false, false, true, func() Object { return &IPPool{} }},
 	{KindIPReservation, "ipreservations", nil, false, false, true, func() Object { return &IPReservation{} }},
