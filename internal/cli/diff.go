@@ -22,21 +22,28 @@ const live = "live"
 
 func newDiff(app *App) *cobra.Command {
 	var output string
-	var exitCode bool
+	var exitCode, staged bool
 	c := &cobra.Command{
-		Use:   "diff OLD NEW",
+		Use:   "diff OLD NEW | diff --staged",
 		Short: "Say which connections open and close from one set of resources to another",
 		Long: "Say which connections open and close from one set of resources to another, exactly. OLD and NEW are each a file, a folder, or\n" +
 			"live: all that the datastore has. Where one of them has no endpoint, the endpoints of the other stand in, with their namespaces,\n" +
 			"nodes and services, so that policies alone can be compared. What -f names is added to each that is not live.\n" +
-			"A connection from an endpoint's own node is always let in, and is no part of the answer.",
-		Args: cobra.ExactArgs(2),
+			"A connection from an endpoint's own node is always let in, and is no part of the answer. With --staged and neither of the two, the\n" +
+			"resources of -f or of the datastore are compared with themselves as they would be if their staged policies were in force.",
+		Args: func(c *cobra.Command, args []string) error {
+			if staged {
+				return cobra.NoArgs(c, args)
+			}
+			return cobra.ExactArgs(2)(c, args)
+		},
 	}
 	in := addInput(c, app)
+	c.Flags().BoolVar(&staged, "staged", false, "compare the resources with what they would be if the staged policies were in force")
 	addOutput(c, &output, "table", "json")
 	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 1 where anything opens or closes")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		old, now, err := in.both(c.Context(), args[0], args[1])
+		old, now, err := in.compared(c.Context(), args)
 		if err != nil {
 			return err
 		}
@@ -52,6 +59,26 @@ func newDiff(app *App) *cobra.Command {
 		return nil
 	}
 	return c
+}
+
+// compared are the two sides: those that are named or, where none is, the resources without and with their staged policies.
+func (in *input) compared(ctx context.Context, args []string) (from, to *dataplane.State, err error) {
+	if len(args) == 2 {
+		return in.both(ctx, args[0], args[1])
+	}
+	objects, err := in.objects(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	promoted, changes := promote(objects)
+	if !changes {
+		fmt.Fprintln(in.app.Err, "warning: there is no staged policy with Set or Delete")
+	}
+	from, to, reports := resolveBoth(objects, promoted)
+	for _, r := range reports {
+		in.warn(r)
+	}
+	return from, to, nil
 }
 
 // both reads and resolves the two sides of a comparison.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +28,8 @@ func newExplain(app *App) *cobra.Command {
 		Long: "Say whether a connection is allowed, and why. X and Y are pod/NS/NAME (pod/NS/NAME/INTERFACE for one that is not eth0),\n" +
 			"hostendpoint/NAME, node/NAME, or an address. The answer comes from the same core that programs the kernel, for both sides,\n" +
 			"whatever node they are on, and for the host endpoints that forward it on the way. It is for the first packet of a connection, as if no\n" +
-			"agent was configured otherwise than by default; nothing is known of encapsulation.",
+			"agent was configured otherwise than by default; nothing is known of encapsulation. Where there are staged policies, the answer as it would\n" +
+			"be with them follows.",
 		Args: cobra.NoArgs,
 	}
 	in := addInput(c, app)
@@ -54,6 +56,9 @@ func newExplain(app *App) *cobra.Command {
 			return no(err)
 		}
 		answer := conn.explain(port)
+		if answer, err = in.withStaged(args, all, port, answer); err != nil {
+			return no(err)
+		}
 		if output == "json" {
 			return printJSON(app.Out, answer)
 		}
@@ -92,7 +97,16 @@ func (a *explainArgs) parse() (args *flowArgs, port uint16, err error) {
 func printAnswer(w io.Writer, a *flowArgs, c *connection, answer policy.Answer) {
 	f := c.flow
 	fmt.Fprintf(w, "%s: %s to %s, %s\n", answer.Verdict, withAddress(a.from, f.Src), withAddress(a.to, f.Dst), matterOf(f))
-	printSides(w, "", answer, c.silence(c.from, a.from.text), c.silence(c.to, a.to.text))
+	noEgress, noIngress := c.silence(c.from, a.from.text), c.silence(c.to, a.to.text)
+	printSides(w, "", answer, noEgress, noIngress)
+	if s := answer.Staged; s != nil {
+		change := "changes nothing"
+		if len(s.Changes) > 0 {
+			change = "changes " + strings.Join(s.Changes, ", ")
+		}
+		fmt.Fprintf(w, "with the staged policies: %s (%s)\n", s.Verdict, change)
+		printSides(w, "  ", s.Answer, noEgress, noIngress)
+	}
 }
 
 // silence is why a side may have no say.

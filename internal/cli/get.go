@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -197,6 +198,11 @@ func columns(info v3.KindInfo, wide bool) ([]string, func(v3.Object) []string) {
 		add("TIER", func(o v3.Object) string { return policySpec(o).Tier })
 		add("ORDER", func(o v3.Object) string { return orderText(policySpec(o).Order) })
 		add("SELECTOR", func(o v3.Object) string { return policySpec(o).Selector })
+	case v3.KindClusterNetworkPolicy:
+		add("TIER", func(o v3.Object) string { return policySpec(o).Tier })
+		add("PRIORITY", func(o v3.Object) string { return orderText(policySpec(o).Order) })
+	case v3.KindStagedNetworkPolicy, v3.KindStagedGlobalNetworkPolicy, v3.KindStagedKubernetesNetworkPolicy:
+		add("ACTION", stagedAction)
 	case v3.KindTier:
 		add("ORDER", func(o v3.Object) string { return orderText(o.(*v3.Tier).Spec.Order) })
 		add("DEFAULT", func(o v3.Object) string { return string(o.(*v3.Tier).Spec.DefaultAction) })
@@ -226,6 +232,18 @@ func columns(info v3.KindInfo, wide bool) ([]string, func(v3.Object) []string) {
 		add("LABELS", func(o v3.Object) string { return labelsText(o.GetLabels()) })
 	}
 	return header, row
+}
+
+func stagedAction(o v3.Object) string {
+	switch o := o.(type) {
+	case *v3.StagedNetworkPolicy:
+		return string(cmp.Or(o.Spec.StagedAction, v3.StagedActionSet))
+	case *v3.StagedGlobalNetworkPolicy:
+		return string(cmp.Or(o.Spec.StagedAction, v3.StagedActionSet))
+	case *v3.StagedKubernetesNetworkPolicy:
+		return string(cmp.Or(o.Spec.StagedAction, v3.StagedActionSet))
+	}
+	return ""
 }
 
 func policySpec(o v3.Object) *v3.PolicySpec {

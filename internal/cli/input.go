@@ -20,6 +20,7 @@ import (
 	"github.com/felid-net/felid/internal/agent"
 	"github.com/felid-net/felid/internal/config"
 	"github.com/felid-net/felid/policy"
+	"github.com/felid-net/felid/policy/kube"
 	"github.com/felid-net/felid/policy/selector"
 )
 
@@ -103,7 +104,10 @@ func (in *input) readAll() (*local.Objects, error) {
 	return found, nil
 }
 
-// stored lists what an agent would watch.
+// stagedKinds are those that agents have no use for, and answers have.
+var stagedKinds = []v3.Kind{v3.KindStagedNetworkPolicy, v3.KindStagedGlobalNetworkPolicy, v3.KindStagedKubernetesNetworkPolicy}
+
+// stored lists what an agent would watch, and the staged policies.
 func (in *input) stored(ctx context.Context) ([]v3.Object, error) {
 	store, err := in.open(false)
 	if err != nil {
@@ -111,7 +115,7 @@ func (in *input) stored(ctx context.Context) ([]v3.Object, error) {
 	}
 	defer store.Close()
 	var objects []v3.Object
-	for _, kind := range agent.Kinds {
+	for _, kind := range append(slices.Clone(agent.Kinds), stagedKinds...) {
 		list, err := in.list(ctx, store, kind)
 		if err != nil {
 			return nil, err
@@ -170,6 +174,10 @@ func judge(f *local.Found) []v3.FieldError {
 	}
 	v3.SetDefaults(f.Object)
 	errs := v3.Validate(f.Object, v3.WithSelectors(checkSelector))
+	if staged, ok := f.Object.(*v3.StagedKubernetesNetworkPolicy); ok && !v3.Failed(errs) {
+		_, wrong := kube.StagedNetworkPolicy(staged)
+		errs = append(errs, wrong...)
+	}
 	f.Locate(errs)
 	return errs
 }

@@ -121,11 +121,11 @@ func logOnly(c *cluster) []finding {
 	return out
 }
 
-// bakedIn finds lists of addresses and of names in rules. A Kubernetes NetworkPolicy can't name a network set.
+// bakedIn finds lists of addresses and of names in rules. Kubernetes' own policies can't name a network set.
 func bakedIn(c *cluster) []finding {
 	var out []finding
 	for _, o := range c.policies() {
-		if o.GetKind() == v3.KindKubernetesNetworkPolicy {
+		if o.GetKind() == v3.KindKubernetesNetworkPolicy || o.GetKind() == v3.KindClusterNetworkPolicy {
 			continue
 		}
 		for _, side := range sidesOf(policySpec(o)) {
