@@ -7,5 +7,5 @@
 // gives depends on the State alone; a rule never names a set that is not there (sets first, then tables, then members that leave,
 // then routes, then the sets that are left over); what can't be rendered is dropped, never opened.
 //
-// It resolves nothing: selectors, names and services are behind the State. Host endpoints, overlays and BGP are not here yet.
+// It resolves nothing: selectors, names and services are behind the State. Overlays and BGP are not here yet.
 package linux
