@@ -27,6 +27,8 @@ type recorder struct {
 	applies int
 	whole   int // those with nil changes
 	drifted bool
+	// unsupported is what it says that it can't express.
+	unsupported []dataplane.Unsupported
 }
 
 func (r *recorder) Apply(ctx context.Context, s *dataplane.State, c *dataplane.Changes) (dataplane.Result, error) {
@@ -36,7 +38,9 @@ func (r *recorder) Apply(ctx context.Context, s *dataplane.State, c *dataplane.C
 		r.whole++
 	}
 	r.mu.Unlock()
-	return r.Fake.Apply(ctx, s, c)
+	result, err := r.Fake.Apply(ctx, s, c)
+	result.Unsupported = r.unsupported
+	return result, err
 }
 
 func (r *recorder) CheckDrift(context.Context) (bool, error) {

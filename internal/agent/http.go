@@ -16,7 +16,7 @@ import (
 // stuckAfter is how long the loop may take for one turn before /healthz says that it hangs.
 const stuckAfter = 90 * time.Second
 
-// Handler serves /healthz (the loop turns), /readyz (everything is in force), /status and /metrics.
+// Handler serves /healthz (the loop turns), /readyz (everything is in force), /status, /status/policies (?name=[NS/]NAME for one) and /metrics.
 func (a *Agent) Handler(metrics prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -40,9 +40,28 @@ func (a *Agent) Handler(metrics prometheus.Gatherer) http.Handler {
 		enc.SetIndent("", "  ")
 		_ = enc.Encode(a.status.Load()) // the peer went away: nothing to tell it
 	})
+	mux.HandleFunc("GET /status/policies", a.servePolicyReports)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	return mux
 }
+
+// servePolicyReports asks the loop, which is busy at times.
+func (a *Agent) servePolicyReports(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), reportTimeout)
+	defer cancel()
+	reports, err := a.PolicyReports(ctx, r.URL.Query().Get("name"))
+	if err != nil {
+		http.Error(w, fmt.Sprintf("the loop is busy: %v", err), http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	_ = enc.Encode(reports) // the peer went away: nothing to tell it
+}
+
+// reportTimeout is how long a request for reports waits for the loop.
+const reportTimeout = 10 * time.Second
 
 // Serve answers at addr until ctx ends.
 func Serve(ctx context.Context, addr string, handler http.Handler) error {

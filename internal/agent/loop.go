@@ -30,7 +30,9 @@ type loop struct {
 	retry   backoff
 	applies int
 	flushed time.Time // the end of the last flush
-	lastErr string    // what was logged last, so that one fault is one line
+	// unsupported is what the dataplane could not express at the last Apply.
+	unsupported []dataplane.Unsupported
+	lastErr     string // what was logged last, so that one fault is one line
 }
 
 // waiter waits for an endpoint to be in force (present) or gone.

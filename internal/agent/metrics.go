@@ -16,6 +16,8 @@ type Metrics struct {
 	chains, rules, sets, members                           prometheus.Gauge
 	endpoints, policies, uncovered, failed, faults, inSync prometheus.Gauge
 	absent                                                 *prometheus.GaugeVec
+	conditions                                             *prometheus.GaugeVec
+	unsupported                                            prometheus.Gauge
 	last                                                   dataplane.Stats
 }
 
@@ -40,9 +42,14 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	absent := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "felid_absent_object", Help: "1 for each object that can't be read and so counts as absent.",
 	}, []string{"kind", "namespace", "name"})
-	r.MustRegister(absent)
+	conditions := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "felid_conditions", Help: "Things to know of resources (see /status), by type: what can't be read, is missing, or is not enforced as written.",
+	}, []string{"type"})
+	r.MustRegister(absent, conditions)
 	return &Metrics{
 		absent:      absent,
+		conditions:  conditions,
+		unsupported: gauge("unsupported_rules", "Rules that the dataplane can't express as written."),
 		latency:     histogram("event_to_kernel_seconds", "From the oldest datastore event or CNI call of a batch to the end of its Apply."),
 		resolve:     histogram("resolve_seconds", "Time to resolve a batch."),
 		apply:       histogram("apply_seconds", "Time to apply a batch to the host."),
@@ -79,7 +86,9 @@ func (m *Metrics) reported(s *Status) {
 	m.faults.Set(float64(len(s.Faults)))
 	m.inSync.Set(map[bool]float64{true: 1}[s.InSync])
 	m.absent.Reset()
+	m.conditions.Reset()
 	for _, c := range s.Conditions {
+		m.conditions.WithLabelValues(c.Type).Inc()
 		if c.Type == policy.ConditionInvalid {
 			m.absent.WithLabelValues(string(c.Object.Kind), c.Object.Namespace, c.Object.Name).Set(1)
 		}
@@ -97,4 +106,5 @@ func (m *Metrics) observe(s *Status, r *dataplane.Result) {
 	m.last = r.Stats
 	m.uncovered.Set(float64(len(r.Endpoints)))
 	m.failed.Set(float64(len(s.Failed)))
+	m.unsupported.Set(float64(len(s.Unsupported)))
 }

@@ -44,6 +44,7 @@ func (l *loop) publish(state *dataplane.State, result *dataplane.Result) {
 		s.Conditions = l.resolver.Report().Conditions
 	}
 	if result != nil {
+		l.unsupported = result.Unsupported
 		s.Failed, s.Unsupported, s.Stats = failures(result), unsupported(result), result.Stats
 		if l.lastErr != "" && len(s.Failed) == 0 {
 			s.Failed = map[string]string{"dataplane": l.lastErr}
