@@ -72,6 +72,8 @@ var badCalls = []struct {
 	{"endpoint policies web-1 -f testdata/cluster.yaml", exitUsage, `"web-1" is not an endpoint; valid: pod/NS/NAME`},
 	{"endpoint policies pod/web-ns/web-9 -f testdata/cluster.yaml", exitNo, "pod/web-ns/web-9 does not exist"},
 	{"endpoint policies hostendpoint/host-2-other -f testdata/hosts.yaml", exitNo, "NotEnforced: another host endpoint is that of its interface"},
+	{"explain --from 10.0.0.1 --to service/shop/web -f testdata/hosts.yaml", exitUsage, "--port: is missing; valid: a port of the service"},
+	{"explain --from service/shop/web --to 10.0.0.1 -f testdata/hosts.yaml", exitUsage, `"service/shop/web" is not an end of a connection`},
 	{"endpoint policies hostendpoint/none -f testdata/cluster.yaml", exitNo, "hostendpoint/none does not exist"},
 	{"agent --datastore local:DIR --node UPPER", exitUsage, `node: "UPPER" is not a node's name`},
 	{"agent --no-such", exitUsage, "unknown flag: --no-such"},

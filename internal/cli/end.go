@@ -18,6 +18,17 @@ type end struct {
 	endpoint dataplane.EndpointID // where text is "pod/…", "container/…" or "hostendpoint/…"
 	node     dataplane.NodeName   // where text is "node/NAME"
 	host     string               // where text is "hostendpoint/NAME"
+
+	namespace, service string // where text is "service/NS/NAME", which is an end of explain's alone
+}
+
+// parseService reads "service/NS/NAME"; false for what is none.
+func parseService(text string) (end, bool) {
+	parts := strings.Split(text, "/")
+	if len(parts) != 3 || parts[0] != "service" || slices.Contains(parts, "") {
+		return end{}, false
+	}
+	return end{text: text, namespace: parts[1], service: parts[2]}, true
 }
 
 // parseEnd reads "pod/NS/NAME[/IFACE]", "container/ID/IFACE", "hostendpoint/NAME", "node/NAME", or an address.

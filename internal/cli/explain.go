@@ -22,6 +22,7 @@ type explainArgs struct {
 func newExplain(app *App) *cobra.Command {
 	var a explainArgs
 	var output string
+	var fix bool
 	c := &cobra.Command{
 		Use:   "explain --from X --to Y",
 		Short: "Say whether a connection is allowed, and why",
@@ -35,21 +36,28 @@ func newExplain(app *App) *cobra.Command {
 	in := addInput(c, app)
 	f := c.Flags()
 	f.StringVar(&a.from, "from", "", "where the connection comes from")
-	f.StringVar(&a.to, "to", "", "where it goes to")
+	f.StringVar(&a.to, "to", "", "where it goes to; service/NS/NAME with a --port of the service: to each place where it may end")
 	f.StringVar(&a.protocol, "protocol", "", "TCP, UDP, SCTP, ICMP, … or a number (default TCP, or ICMP with --icmp)")
 	f.StringVar(&a.port, "port", "", "destination port")
 	f.StringVar(&a.sourcePort, "source-port", "", "source port")
 	f.StringVar(&a.icmp, "icmp", "", "ICMP TYPE or TYPE/CODE")
 	f.IntVar(&a.ipVersion, "ip-version", 0, "4 or 6 (default: 4 where both ends have it)")
+	f.BoolVar(&fix, "fix", false, "propose the least policy that turns the verdict, and by diff nothing else")
 	addOutput(c, &output, "table", "json")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		args, port, err := a.parse()
+		if err == nil && fix {
+			err = a.exactly(args)
+		}
 		if err != nil {
 			return usage(err)
 		}
 		all, err := in.cluster(c.Context())
 		if err != nil {
 			return err
+		}
+		if args.to.service != "" {
+			return in.explainService(args, all, port, output)
 		}
 		conn, err := args.find(all)
 		if err != nil {
@@ -67,6 +75,17 @@ func newExplain(app *App) *cobra.Command {
 		return nil
 	}
 	return c
+}
+
+// exactly tells what is missing to know which connection is to be opened or closed.
+func (a *explainArgs) exactly(args *flowArgs) error {
+	switch {
+	case hasPorts(args.protocol) && !a.hasPort:
+		return errors.New("--port: is missing: --fix changes one connection")
+	case (args.protocol == dataplane.ProtoICMP || args.protocol == dataplane.ProtoICMPv6) && args.icmp == nil:
+		return errors.New("--icmp: is missing: --fix changes one connection")
+	}
+	return nil
 }
 
 // parse reads what is text.
@@ -90,7 +109,11 @@ func (a *explainArgs) parse() (args *flowArgs, port uint16, err error) {
 		a.flowText.icmp, err = parseICMP(a.icmp)
 		note("icmp", err)
 	}
+	a.services = true
 	args, err = a.flowText.parse()
+	if args.to.service != "" && a.port == "" {
+		note("port", errors.New("is missing; valid: a port of the service"))
+	}
 	return args, port, errors.Join(append(errs, err)...)
 }
 

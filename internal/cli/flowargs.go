@@ -34,6 +34,7 @@ type flowText struct {
 	icmp               *icmpArgs
 	ipVersion          int
 	hasPort            bool
+	services           bool // to may be a service
 }
 
 // parse reads a connection; the error names all that is wrong with it.
@@ -45,16 +46,16 @@ func (t *flowText) parse() (*flowArgs, error) {
 			errs = append(errs, fmt.Errorf("%s: %w", field, err))
 		}
 	}
-	readEnd := func(field, text string) end {
+	readEnd := func(field, text string, parse func(string) (end, error)) end {
 		if text == "" {
 			fail(field, errors.New("is missing; valid: pod/NS/NAME, hostendpoint/NAME, node/NAME, or an address"))
 			return end{}
 		}
-		e, err := parseEnd(text)
+		e, err := parse(text)
 		fail(field, err)
 		return e
 	}
-	a.from, a.to = readEnd("from", t.from), readEnd("to", t.to)
+	a.from, a.to = readEnd("from", t.from, parseEnd), readEnd("to", t.to, t.parseTo)
 	if t.ipVersion != 0 && t.ipVersion != 4 && t.ipVersion != 6 {
 		fail("ip version", fmt.Errorf("%d; valid: 4, 6", t.ipVersion))
 	}
@@ -68,6 +69,14 @@ func (t *flowText) parse() (*flowArgs, error) {
 		a.ipVersion = 6
 	}
 	return a, errors.Join(errs...)
+}
+
+// parseTo reads the end that the connection goes to.
+func (t *flowText) parseTo(text string) (end, error) {
+	if service, ok := parseService(text); ok && t.services {
+		return service, nil
+	}
+	return parseEnd(text)
 }
 
 func (t *flowText) parseProtocol() (uint8, error) {

@@ -27,6 +27,30 @@ func TestExplainHosts(t *testing.T) {
 	}
 }
 
+// TestExplainService: an answer for each place where the connection may end.
+func TestExplainService(t *testing.T) {
+	for name, args := range map[string]string{
+		"service.txt":  "--from pod/shop/front --to service/shop/web --port 80",
+		"service.json": "--from pod/shop/front --to service/shop/web --port 80 -o json",
+	} {
+		t.Run(name, func(t *testing.T) {
+			golden(t, name, call(t).ok(append([]string{"explain", "-f", "testdata/hosts.yaml"}, strings.Fields(args)...)...).out)
+		})
+	}
+	for args, problem := range map[string]string{
+		"--to service/shop/web --port 81":                "service/shop/web has no port 81 of TCP; it has: 80 TCP",
+		"--to service/shop/none --port 80":               "service/shop/none does not exist",
+		"--to service/shop/idle --port 80":               "service/shop/idle has nowhere to go to at port 80",
+		"--to service/shop/web --port 80 --ip-version 6": "not both have an IPv6 address",
+	} {
+		o := call(t).run(append([]string{"explain", "-f", "testdata/hosts.yaml", "--from", "pod/shop/front"}, strings.Fields(args)...)...)
+		if o.status != exitNo || o.out != "" {
+			t.Errorf("%s: status %d, printed %q", args, o.status, o.out)
+		}
+		wants(t, o.err, problem)
+	}
+}
+
 func TestEndpointPoliciesOfAHost(t *testing.T) {
 	args := []string{"endpoint", "policies", "hostendpoint/host-1-eth0", "-f", "testdata/hosts.yaml"}
 	golden(t, "endpoint-policies-host.txt", call(t).ok(args...).out)
