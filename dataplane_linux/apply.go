@@ -265,11 +265,26 @@ func (b *blame) chains(t *iptables.Table, failed map[string]error) {
 			}
 		}
 	}
+	b.groups(t, f, left)
 	for name, err := range left {
 		b.res.Others[t.String()+" chain "+name] = err
 		if b.d.record.shared(t.Name(), f, name) {
 			b.everybody(t, err)
 		}
+	}
+}
+
+// groups names the endpoints whose packets cross the groups that failed.
+func (b *blame) groups(t *iptables.Table, f Family, left map[string]error) {
+	for name, err := range left {
+		rec := b.d.record.groups.byKey[groupKey{f, name}]
+		if rec == nil || t.Name() != "filter" {
+			continue
+		}
+		for id := range rec.users {
+			b.endpoint(id, err)
+		}
+		delete(left, name)
 	}
 }
 

@@ -149,9 +149,9 @@ func BenchmarkNewConnections(b *testing.B) {
 	for _, backend := range backends {
 		b.Run(backend, func(b *testing.B) {
 			paths := []*path{newPath(b, "bare", "", nil), newPath(b, "0", backend, crrState(0)), newPath(b, "50", backend, crrState(50))}
-			for range 16 {
+			for range 60 {
 				for _, p := range paths {
-					p.round(b, 200*time.Millisecond)
+					p.round(b, 50*time.Millisecond)
 				}
 			}
 			median := func(p *path) float64 { return slices.Sorted(slices.Values(p.rate))[len(p.rate)/2] }

@@ -3,6 +3,7 @@ package linux
 import (
 	"iter"
 	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/felid-net/felid/dataplane"
@@ -41,6 +42,7 @@ type record struct {
 	fixed     map[Family]map[string]struct{} // chains of the dispatch trees, and static ones
 	moved     bool                           // interfaces came or went
 	hosts     hostRecord
+	groups    groupRecords
 	probes    map[dataplane.Member]int      // ports of pods' probes, with the number of endpoints that have them
 	probed    map[dataplane.Member]struct{} // those that moved
 }
@@ -49,9 +51,12 @@ type record struct {
 type endpointRecord struct {
 	iface  string
 	chains map[Family][]string // in table filter; those of host endpoints are in hostRecord
+	groups map[Family][]group
 	uses   []use
 	probes []dataplane.Member
-	fault  error
+	// addresses, where the host's packets to pods are found by them.
+	addresses []netip.Addr
+	fault     error
 }
 
 // policyRecord is what was rendered for a policy.
@@ -81,7 +86,7 @@ type chainRecord struct {
 
 func newRecord(tables map[tableKey]chainSink, sets setSink) *record {
 	return &record{
-		tables: tables, sets: sets, hosts: newHostRecord(), probes: map[dataplane.Member]int{}, probed: map[dataplane.Member]struct{}{},
+		tables: tables, sets: sets, hosts: newHostRecord(), groups: newGroupRecords(), probes: map[dataplane.Member]int{}, probed: map[dataplane.Member]struct{}{},
 		endpoints: map[dataplane.EndpointID]*endpointRecord{}, claims: map[string][]dataplane.EndpointID{},
 		policies: map[dataplane.PolicyID]*policyRecord{}, ipsets: map[dataplane.IPSetID]struct{}{},
 		derived: map[string]int{}, fixed: map[Family]map[string]struct{}{},
@@ -129,6 +134,7 @@ func (c *record) update(s *dataplane.State, changes *dataplane.Changes, r *rende
 	for id := range policies {
 		c.policy(s, id)
 	}
+	c.groupChains(s, changes.Policies)
 	if c.moved {
 		c.dispatch(s)
 	}
@@ -215,7 +221,7 @@ func (c *record) endpoint(s *dataplane.State, id dataplane.EndpointID, policies 
 	if c.hosts.takes(id, ep) {
 		return
 	}
-	rec := &endpointRecord{chains: map[Family][]string{}}
+	rec := &endpointRecord{chains: map[Family][]string{}, groups: map[Family][]group{}}
 	old := c.endpoints[id]
 	if old == nil {
 		old = &endpointRecord{}
@@ -224,6 +230,7 @@ func (c *record) endpoint(s *dataplane.State, id dataplane.EndpointID, policies 
 		c.endpointChains(s, ep, rec)
 	}
 	c.probePorts(old.probes, rec.probes)
+	c.moved = c.moved || !slices.Equal(old.addresses, rec.addresses)
 	for _, f := range Families {
 		c.moved = c.moved || old.iface != rec.iface || (len(old.chains[f]) == 0) != (len(rec.chains[f]) == 0)
 		for _, name := range old.chains[f] {
@@ -231,6 +238,7 @@ func (c *record) endpoint(s *dataplane.State, id dataplane.EndpointID, policies 
 				c.removeUnlessTaken(f, name, id)
 			}
 		}
+		c.groups.use(f, id, old.groups[f], rec.groups[f])
 		for _, u := range old.uses {
 			c.use(f, u, id, len(rec.chains[f]) > 0 && slices.Contains(rec.uses, u), policies)
 		}
@@ -266,9 +274,14 @@ func (c *record) endpointChains(s *dataplane.State, ep *dataplane.Endpoint, rec 
 		return
 	}
 	rec.probes = probeMembers(ep)
+	if c.r.host.HostToWorkload != dataplane.HostToWorkloadAll {
+		rec.addresses = slices.Clone(ep.Addresses)
+	}
 	eachPolicy(ep, func(id dataplane.PolicyID) { rec.uses = append(rec.uses, use{id, stageLocal}) })
 	for _, f := range c.families() {
-		for _, chain := range c.r.endpointChains(f, ep, stateEffects(f, s)) {
+		chains, groups := c.r.endpointChains(f, ep, stateEffects(f, s))
+		rec.groups[f] = groups
+		for _, chain := range chains {
 			c.filter(f).SetChain(chain.Name, chain.Rules)
 			rec.chains[f] = append(rec.chains[f], chain.Name)
 		}
@@ -367,6 +380,7 @@ func (c *record) dispatch(s *dataplane.State) {
 		chains := c.r.staticChains(f, h)
 		if c.r.enabled(f) {
 			chains = append(chains, c.r.dispatch(endpointNames(f, ifaces))...)
+			chains = append(chains, c.r.redirectedChain(f, ifaces)...)
 		}
 		now := make(map[string]struct{}, len(chains))
 		for _, chain := range chains {

@@ -55,9 +55,10 @@ func (s setMap) Has(name string) bool { return s[name] != nil }
 // held is a record with sinks.
 type held struct {
 	*record
-	tables  map[tableKey]*sink
-	sets    setMap
-	devices map[netip.Addr]string
+	tables   map[tableKey]*sink
+	sets     setMap
+	devices  map[netip.Addr]string
+	grouping grouping
 }
 
 func newHeld() *held {
@@ -75,7 +76,7 @@ func newHeld() *held {
 
 func (h *held) take(t interface{ Fatal(...any) }, s *dataplane.State, changes *dataplane.Changes) {
 	host := s.Host
-	r, err := newRenderer(RenderConfig{Devices: h.devices}, &host)
+	r, err := newRenderer(RenderConfig{Devices: h.devices, grouping: h.grouping}, &host)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +85,7 @@ func (h *held) take(t interface{ Fatal(...any) }, s *dataplane.State, changes *d
 
 // differs compares what the sinks hold with the state rendered from scratch.
 func (h *held) differs(s *dataplane.State) string {
-	want := Render(s, RenderConfig{Devices: h.devices})
+	want := Render(s, RenderConfig{Devices: h.devices, grouping: h.grouping})
 	wantTables := map[tableKey]*sink{}
 	for key := range h.tables {
 		wantTables[key] = newSink()
@@ -305,6 +306,7 @@ func (w *world) nat(c *dataplane.Changes) {
 func TestRecordEqualsRender(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w, h := newWorld(t), newHeld()
+		h.grouping = rapid.SampledFrom([]grouping{usualGrouping, {from: 1, min: 1, max: 2}}).Draw(t, "grouping")
 		for _, id := range w.sets {
 			w.s.IPSets[id] = &dataplane.IPSet{ID: id}
 		}
@@ -328,7 +330,7 @@ func TestRecordEqualsRender(t *testing.T) {
 		clear(w.s.Endpoints)
 		clear(w.s.IPSets)
 		h.take(t, w.s, nil)
-		if n := len(h.policies) + len(h.derived) + len(h.claims) + len(h.endpoints) + len(h.record.hosts.ids) + len(h.probes); n > 0 {
+		if n := len(h.groups.byKey) + len(h.groups.byPolicy) + len(h.policies) + len(h.derived) + len(h.claims) + len(h.endpoints) + len(h.record.hosts.ids) + len(h.probes); n > 0 {
 			t.Fatalf("%d objects are remembered after all are gone", n)
 		}
 	})

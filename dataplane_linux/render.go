@@ -37,6 +37,8 @@ type RenderConfig struct {
 	LogVerdicts bool
 	// Devices are the host's own interfaces by address, for host endpoints that name none. Not changed any more.
 	Devices map[netip.Addr]string
+
+	grouping grouping // zero: usualGrouping
 }
 
 // Rendered is the state as chains and sets. What it shares with the state is not to be changed.
@@ -64,7 +66,8 @@ type renderer struct {
 	host  *dataplane.Host
 	w     rules
 
-	logLimit string // match of Log rules
+	logLimit string  // match of Log rules
+	groups   []group // that the endpoint under way uses
 }
 
 func newRenderer(cfg RenderConfig, host *dataplane.Host) (*renderer, error) {
@@ -73,6 +76,9 @@ func newRenderer(cfg RenderConfig, host *dataplane.Host) (*renderer, error) {
 	}
 	if cfg.LogGroup == 0 {
 		cfg.LogGroup = 1
+	}
+	if cfg.grouping == (grouping{}) {
+		cfg.grouping = usualGrouping
 	}
 	m, err := marksFrom(cfg.MarkMask)
 	if err != nil {
@@ -143,13 +149,21 @@ func (u *Rendered) add(f Family, table string, chains ...Chain) {
 
 // renderPods adds the chains of pods, and what they use.
 func (r *renderer) renderPods(f Family, s *dataplane.State, ifaces map[string]*dataplane.Endpoint, out *Rendered, used map[use]bool) {
-	eff := stateEffects(f, s)
+	eff, shared := stateEffects(f, s), map[string]group{}
 	names := endpointNames(f, ifaces)
-	out.add(f, "filter", r.dispatch(names)...)
+	out.add(f, "filter", append(r.dispatch(names), r.redirectedChain(f, ifaces)...)...)
 	for _, name := range names {
 		ep := ifaces[name]
 		eachPolicy(ep, func(id dataplane.PolicyID) { used[use{id, stageLocal}] = true })
-		out.add(f, "filter", r.endpointChains(f, ep, eff)...)
+		chains, groups := r.endpointChains(f, ep, eff)
+		out.add(f, "filter", chains...)
+		for _, g := range groups {
+			shared[g.name] = g
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(shared)) {
+		g := shared[name]
+		out.add(f, "filter", r.groupChain(f, &g, s))
 	}
 	if r.probes() {
 		var members []dataplane.Member

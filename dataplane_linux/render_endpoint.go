@@ -15,12 +15,13 @@ const guardsPerReturn = 5
 
 // endpointChains renders an endpoint for one family: from it, to it, and where it has several addresses those it may send from. It
 // has none for a family in which it has no address: dispatch then drops it. A chain returns when the packet is allowed (an owner's chain to
-// the workload never returns: its policies accept), and drops it otherwise.
-func (r *renderer) endpointChains(f Family, ep *dataplane.Endpoint, eff effects) []Chain {
+// the workload never returns: its policies accept), and drops it otherwise. The groups are those that the chains lead to.
+func (r *renderer) endpointChains(f Family, ep *dataplane.Endpoint, eff effects) ([]Chain, []group) {
 	sources := r.sources(f, ep)
 	if len(sources) == 0 {
-		return nil
+		return nil, nil
 	}
+	r.groups = nil
 	var out []Chain
 	if len(sources) > 1 {
 		for _, p := range sources {
@@ -36,7 +37,7 @@ func (r *renderer) endpointChains(f Family, ep *dataplane.Endpoint, eff effects)
 	r.decide(ep, dataplane.Egress, eff)
 	out = append(out, r.w.chain(endpointChain(dataplane.Egress, ep.Interface), string(ep.ID)+", egress"))
 	r.decide(ep, dataplane.Ingress, eff)
-	return append(out, r.w.chain(endpointChain(dataplane.Ingress, ep.Interface), string(ep.ID)+", ingress"))
+	return append(out, r.w.chain(endpointChain(dataplane.Ingress, ep.Interface), string(ep.ID)+", ingress")), r.groups
 }
 
 // sources are the prefixes that the endpoint may send from; none where it has no address of the family.
@@ -67,7 +68,7 @@ func (r *renderer) settled() string {
 func (r *renderer) decide(ep *dataplane.Endpoint, d dataplane.Direction, eff effects) {
 	r.w.add("-m conntrack --ctstate INVALID -j DROP")
 	r.clear()
-	r.normal(ep, &way{stageLocal, d, "-j RETURN"}, eff)
+	r.normal(ep, &way{stageLocal, d, "-j RETURN", true}, eff)
 }
 
 // clear takes from a packet what was marked before.
@@ -97,7 +98,7 @@ func (r *renderer) tiers(tiers []dataplane.EndpointTier, by *way, eff effects) (
 		if passed {
 			w.s("-j MARK --set-xmark ").bits(0, r.marks.pass).end()
 		}
-		passed = r.policies(list, by, eff, r.marks.accept|r.marks.pass)
+		passed = r.tierPolicies(list, by, eff)
 		if !r.endOfTier(&tiers[i], list[len(list)-1], by.direction, passed) {
 			return false
 		}
@@ -121,6 +122,28 @@ func (r *renderer) endOfTier(t *dataplane.EndpointTier, last dataplane.PolicyID,
 	undecided()
 	r.w.add("-j DROP")
 	return passed
+}
+
+// tierPolicies writes the way through the policies of a tier; passed tells whether one of them may pass.
+func (r *renderer) tierPolicies(list []dataplane.PolicyID, by *way, eff effects) (passed bool) {
+	var all effect
+	var chained []dataplane.PolicyID // those with rules in this direction
+	for _, id := range list {
+		e := eff(id, by.direction)
+		if all |= e; e != 0 {
+			chained = append(chained, id)
+		}
+	}
+	if !by.grouped || len(chained) < r.cfg.grouping.from {
+		return r.policies(list, by, eff, r.marks.accept|r.marks.pass)
+	}
+	members := r.groupsOf(chained, by.direction, eff)
+	r.groups = append(r.groups, members...)
+	r.w.add("-j ", members[0].name)
+	if all&effectAccept != 0 && !r.accepts(by.stage, by.direction) {
+		r.w.s("-m mark --mark ").bits(r.marks.accept, r.marks.accept).s(" ", by.allowed).end()
+	}
+	return all&effectPass != 0
 }
 
 // policies writes the jumps of one tier, or of the profiles. A packet that has a bit of decided crosses no other; an allowed one leaves the

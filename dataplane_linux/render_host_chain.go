@@ -155,13 +155,13 @@ func (r *renderer) hostLocal(f Family, ep *dataplane.Endpoint, d dataplane.Direc
 	}
 	r.w.add("-m conntrack --ctstate RELATED,ESTABLISHED ", r.settled())
 	r.spared(f, d, false, r.settled())
-	r.hostNormal(ep, &way{stageLocal, d, r.settled()}, eff, true)
+	r.hostNormal(ep, &way{stage: stageLocal, direction: d, allowed: r.settled()}, eff, true)
 }
 
 // hostSent writes what destination NAT has redirected: normal policy. It is about new connections alone; table filter has seen to the others.
 func (r *renderer) hostSent(f Family, ep *dataplane.Endpoint, d dataplane.Direction, eff effects) {
 	r.failsafes(f, d, false, "-j RETURN")
-	r.hostNormal(ep, &way{stageSent, d, "-j RETURN"}, eff, false)
+	r.hostNormal(ep, &way{stage: stageSent, direction: d, allowed: "-j RETURN"}, eff, false)
 }
 
 func (r *renderer) hostNormal(ep *dataplane.Endpoint, by *way, eff effects, invalid bool) {
@@ -178,7 +178,7 @@ func (r *renderer) hostNormal(ep *dataplane.Endpoint, by *way, eff effects, inva
 
 // hostForward writes what is for new connections that are forwarded. Where nothing decides, the packet goes on.
 func (r *renderer) hostForward(_ Family, ep *dataplane.Endpoint, d dataplane.Direction, eff effects) {
-	by := way{stageForward, d, "-j RETURN"}
+	by := way{stage: stageForward, direction: d, allowed: "-j RETURN"}
 	if d == dataplane.Egress {
 		by.stage = stageLocal // its egress policies accept nothing outright
 	} else if judgedBefore(ep, d) {
@@ -198,7 +198,7 @@ func (r *renderer) hostForward(_ Family, ep *dataplane.Endpoint, d dataplane.Dir
 func (r *renderer) hostUntracked(f Family, ep *dataplane.Endpoint, d dataplane.Direction, eff effects) {
 	r.clear()
 	r.spared(f, d, true, "-j RETURN")
-	r.tiers(ep.Host.Untracked, &way{stageUntracked, d, "-j RETURN"}, eff)
+	r.tiers(ep.Host.Untracked, &way{stage: stageUntracked, direction: d, allowed: "-j RETURN"}, eff)
 }
 
 // hostPreDNAT writes what comes before destination NAT. It has no say about connections that are established.
@@ -209,7 +209,7 @@ func (r *renderer) hostPreDNAT(f Family, ep *dataplane.Endpoint, d dataplane.Dir
 	}
 	r.clear()
 	r.spared(f, d, false, "-j RETURN")
-	r.tiers(ep.Host.PreDNAT, &way{stagePreDNAT, d, "-j RETURN"}, eff)
+	r.tiers(ep.Host.PreDNAT, &way{stage: stagePreDNAT, direction: d, allowed: "-j RETURN"}, eff)
 }
 
 // ifAllowed ends the way of packets that have the mark.

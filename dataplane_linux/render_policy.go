@@ -11,6 +11,7 @@ const (
 	effectRules  effect = 1 << iota // it has rules at all, and so a chain
 	effectAccept                    // it may allow
 	effectPass                      // it may pass
+	effectWide                      // it may match any packet of TCP or UDP
 )
 
 // effectOf reads it off the rules. An endpoint's chain depends on a policy by this alone.
@@ -22,6 +23,9 @@ func effectOf(f Family, ruleList []dataplane.Rule) effect {
 			continue
 		}
 		e |= effectRules
+		if wide(f, rule) {
+			e |= effectWide
+		}
 		switch rule.Action {
 		case dataplane.Allow:
 			e |= effectAccept
@@ -30,6 +34,12 @@ func effectOf(f Family, ruleList []dataplane.Rule) effect {
 		}
 	}
 	return e
+}
+
+// wide tells that a rule, as far as its cover goes, matches all packets of TCP or UDP.
+func wide(f Family, rule *dataplane.Rule) bool {
+	p, _ := protocolOf(f, rule)
+	return narrowedBy(f, p, rule) == byNothing && (p == 0 || p == dataplane.ProtoTCP || p == dataplane.ProtoUDP || rule.Action == dataplane.Log)
 }
 
 // rulesOf are the rules of one direction.

@@ -48,6 +48,7 @@ type way struct {
 	stage     stage
 	direction dataplane.Direction
 	allowed   string // the target of a packet that a policy has marked as allowed: "-j RETURN"
+	grouped   bool   // many policies of a tier are crossed by groups
 }
 
 // of are the policies of a tier that apply on this way.
