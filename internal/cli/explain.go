@@ -80,6 +80,8 @@ func newExplain(app *App) *cobra.Command {
 // exactly tells what is missing to know which connection is to be opened or closed.
 func (a *explainArgs) exactly(args *flowArgs) error {
 	switch {
+	case args.to.service != "":
+		return errors.New("--to: --fix changes one connection: name where it ends, not a service")
 	case hasPorts(args.protocol) && !a.hasPort:
 		return errors.New("--port: is missing: --fix changes one connection")
 	case (args.protocol == dataplane.ProtoICMP || args.protocol == dataplane.ProtoICMPv6) && args.icmp == nil:
