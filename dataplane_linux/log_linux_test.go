@@ -137,7 +137,7 @@ func TestLogRate(t *testing.T) {
 			must(t, err)
 			apply(t, d, s, nil)
 			must(t, d.Close())
-			want := "-m limit --limit 1/hour --limit-burst 2 -j NFLOG --nflog-prefix \"LI0|NetworkPolicy web-ns/server\" --nflog-group 9"
+			want := "--dports 80 -m limit --limit 1/hour --limit-burst 2 -m comment"
 			if text := l.run("iptables-"+backend+"-save", "-t", "filter"); !strings.Contains(text, want) {
 				t.Errorf("want %q in\n%s", want, text)
 			}

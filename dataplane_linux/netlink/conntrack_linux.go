@@ -38,12 +38,9 @@ func (k *kernel) ForgetConnections(addrs map[netip.Addr]struct{}) error {
 
 // Attributes of IPCTNL_MSG_CT_DELETE; linux/netfilter/nfnetlink_conntrack.h.
 const (
+	ctGet            = 1
 	ctDelete         = 2
-	ctaTupleOrig     = 1
-	ctaTupleReply    = 2
 	ctaFilter        = 25
-	ctaTupleIP       = 1
-	ctaIPv4Src       = 1 // destination: 2
 	ctaFilterOrig    = 1 // CTA_FILTER_ORIG_FLAGS; reply: 2
 	ctaFilterFlagSrc = 1 // of the flags; destination: 2
 )
@@ -78,14 +75,59 @@ func (k *kernel) deleteConnections(attrs *mdl.AttributeEncoder) error {
 	if err != nil {
 		return err
 	}
-	_, err = k.conntrack.Execute(mdl.Message{
-		Header: mdl.Header{Type: unix.NFNL_SUBSYS_CTNETLINK<<8 | ctDelete, Flags: mdl.Request | mdl.Acknowledge},
-		Data:   append([]byte{unix.AF_INET, unix.NFNETLINK_V0, 0, 0}, data...),
-	})
+	err = k.deleteConnection(unix.AF_INET, data)
 	if errors.Is(err, unix.ENOENT) {
 		return nil // there was none
 	}
 	return err
+}
+
+func (k *kernel) deleteConnection(family byte, attrs []byte) error {
+	_, err := k.conntrack.Execute(mdl.Message{
+		Header: mdl.Header{Type: unix.NFNL_SUBSYS_CTNETLINK<<8 | ctDelete, Flags: mdl.Request | mdl.Acknowledge},
+		Data:   append([]byte{family, unix.NFNETLINK_V0, 0, 0}, attrs...),
+	})
+	return err
+}
+
+// CutConnections reads the whole table once for each family.
+func (k *kernel) CutConnections(denied func(Connection) bool) (cut int, err error) {
+	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+		replies, err := k.conntrack.Execute(mdl.Message{
+			Header: mdl.Header{Type: unix.NFNL_SUBSYS_CTNETLINK<<8 | ctGet, Flags: mdl.Request | mdl.Dump},
+			Data:   []byte{family, unix.NFNETLINK_V0, 0, 0},
+		})
+		if err != nil {
+			return cut, fmt.Errorf("read tracked connections: %w", err)
+		}
+		n, err := k.cutAmong(family, replies, denied)
+		if cut += n; err != nil {
+			return cut, err
+		}
+	}
+	return cut, nil
+}
+
+func (k *kernel) cutAmong(family byte, replies []mdl.Message, denied func(Connection) bool) (cut int, err error) {
+	for _, m := range replies {
+		if len(m.Data) < 4 {
+			continue
+		}
+		t, err := readTracked(m.Data[4:])
+		if err != nil {
+			return cut, fmt.Errorf("read tracked connections: %w", err)
+		}
+		if t.related || !denied(t.connection) {
+			continue
+		}
+		switch err := k.deleteConnection(family, t.handle); {
+		case err == nil:
+			cut++
+		case !errors.Is(err, unix.ENOENT): // it may have ended by itself meanwhile
+			return cut, fmt.Errorf("delete tracked connection %v to %v: %w", t.connection.Src, t.connection.Dst, err)
+		}
+	}
+	return cut, nil
 }
 
 // connections matches those from or to any of some addresses, in either direction of NAT.

@@ -76,3 +76,28 @@ func TestForgetConnections(t *testing.T) {
 		}
 	}
 }
+
+// TestCutConnections: exactly those that are denied go, whatever was translated.
+func TestCutConnections(t *testing.T) {
+	enter(t)
+	k := dial(t)
+	track(t)
+	var seen []string
+	cut, err := k.CutConnections(func(c Connection) bool {
+		seen = append(seen, fmt.Sprintf("%v %v %v", c.Src, c.Dst, c.SentTo))
+		return c.Protocol == 17 && slices.Contains([]uint16{1002, 1003, 1006}, c.Src.Port())
+	})
+	if err != nil || cut != 3 {
+		t.Errorf("cut %d, %v", cut, err)
+	}
+	if got, want := tracked(t), []string{"1000", "1001", "1004", "1005", "1007"}; !slices.Equal(got, want) {
+		t.Errorf("left are %v, want %v", got, want)
+	}
+	for _, want := range []string{
+		"10.65.0.9:1002 10.65.0.1:53 192.0.2.1:53", "10.65.0.1:1003 192.0.2.2:53 192.0.2.2:53", "[fd65::1]:1006 [fd65::9]:53 [fd65::9]:53",
+	} {
+		if !slices.Contains(seen, want) {
+			t.Errorf("no %q among %q", want, seen)
+		}
+	}
+}

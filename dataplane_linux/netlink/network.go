@@ -25,6 +25,8 @@ type Kernel interface {
 	Set(path, value string) (changed bool, err error)
 	// ForgetConnections deletes the tracked connections from or to any of the addresses.
 	ForgetConnections(addrs map[netip.Addr]struct{}) error
+	// CutConnections deletes the tracked connections that are denied; those that a helper has related to another stay with it.
+	CutConnections(denied func(Connection) bool) (cut int, err error)
 	Close() error
 }
 
@@ -273,6 +275,11 @@ func (n *Network) ForgetConnections(addrs iter.Seq[netip.Addr]) error {
 		return fmt.Errorf("delete tracked connections of %d addresses: %w", len(set), err)
 	}
 	return nil
+}
+
+// CutConnections deletes the tracked connections that are denied, and tells how many there were.
+func (n *Network) CutConnections(denied func(Connection) bool) (cut int, err error) {
+	return n.kernel.CutConnections(denied)
 }
 
 // Drifted reads and compares everything, and tells whether an Apply is wanted.

@@ -18,6 +18,8 @@ type Twin struct {
 	settings map[string]string
 	// Forgotten are the addresses whose tracked connections were deleted.
 	Forgotten []netip.Addr
+	// Connections are those that are tracked.
+	Connections []Connection
 	// Refuse, where set, refuses routes.
 	Refuse func(Route) error
 	// Stuck, where set, is what ForgetConnections returns.
@@ -84,6 +86,13 @@ func (w *Twin) ForgetConnections(addrs map[netip.Addr]struct{}) error {
 	}
 	w.Forgotten = append(w.Forgotten, slices.SortedFunc(maps.Keys(addrs), netip.Addr.Compare)...)
 	return nil
+}
+
+// CutConnections implements Kernel.
+func (w *Twin) CutConnections(denied func(Connection) bool) (cut int, err error) {
+	before := len(w.Connections)
+	w.Connections = slices.DeleteFunc(w.Connections, denied)
+	return before - len(w.Connections), nil
 }
 
 // Close implements Kernel.
