@@ -87,29 +87,36 @@ func general(r *dataplane.Rule) string {
 // windowsLabel is by which Kubernetes says what a node runs.
 const windowsLabel = "kubernetes.io/os"
 
-// unsupportedOnWindows asks the renderer of Windows about the endpoints on nodes that run it.
+// unsupportedOnWindows says what the endpoints on nodes that run Windows lack.
 func unsupportedOnWindows(c *cluster) []finding {
+	var out []finding
+	seen := map[dataplane.Unsupported]bool{}
+	c.eachUnsupportedOnWindows(func(e *dataplane.Endpoint, u dataplane.Unsupported) {
+		if !seen[u] {
+			seen[u] = true
+			out = append(out, windowsFinding(e, u))
+		}
+	})
+	return out
+}
+
+// eachUnsupportedOnWindows asks the renderer of Windows about the endpoints on nodes that run it, in order.
+func (c *cluster) eachUnsupportedOnWindows(visit func(*dataplane.Endpoint, dataplane.Unsupported)) {
 	nodes := map[dataplane.NodeName]bool{}
 	for _, o := range c.objects {
 		if n, ok := o.(*v3.Node); ok && n.Labels[windowsLabel] == "windows" {
 			nodes[dataplane.NodeName(n.Name)] = true
 		}
 	}
-	var out []finding
-	seen := map[dataplane.Unsupported]bool{}
 	for _, e := range sortedEndpoints(c.state) {
 		if !nodes[e.Node] {
 			continue
 		}
 		_, unsupported := windows.Render(c.state, e.ID)
 		for _, u := range unsupported {
-			if !seen[u] {
-				seen[u] = true
-				out = append(out, windowsFinding(e, u))
-			}
+			visit(e, u)
 		}
 	}
-	return out
 }
 
 func windowsFinding(e *dataplane.Endpoint, u dataplane.Unsupported) finding {

@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -16,7 +15,7 @@ import (
 )
 
 func newPolicy(app *App) *cobra.Command {
-	return newGroup("policy", "Look policies up", newPolicyEndpoints(app), newPolicyUnused(app))
+	return newGroup("policy", "Look policies up", newPolicyEndpoints(app), newPolicyStatus(app), newPolicyUnused(app))
 }
 
 // selectedJSON is a policy's endpoints, as -o json prints them.
@@ -28,12 +27,14 @@ type selectedJSON struct {
 	Rules     []ruleJSON             `json:"rules,omitempty"`
 }
 
-// ruleJSON is what the selectors of one rule match.
+// ruleJSON is what the selectors of one rule match, as policy.RulePeers names them.
 type ruleJSON struct {
-	Direction   string                 `json:"direction"`
-	Rule        int                    `json:"rule"`
-	Source      []dataplane.EndpointID `json:"source"`      // null: any
-	Destination []dataplane.EndpointID `json:"destination"` // null: any
+	Direction      string   `json:"direction"`
+	Rule           int      `json:"rule"`
+	Source         []string `json:"source"`      // null: any
+	Destination    []string `json:"destination"` // null: any
+	NotSource      []string `json:"notSource,omitempty"`
+	NotDestination []string `json:"notDestination,omitempty"`
 }
 
 func newPolicyEndpoints(app *App) *cobra.Command {
@@ -42,7 +43,9 @@ func newPolicyEndpoints(app *App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "endpoints [NS/]NAME",
 		Short: "List the endpoints that a policy selects",
-		Args:  cobra.ExactArgs(1),
+		Long: "List the endpoints that a policy selects. With --rules also what the selectors of each of its rules match: endpoints, network sets,\n" +
+			"nodes, and what is behind services; \"not\" stands before what a notSelector excludes. A rule without selectors is not listed.",
+		Args: cobra.ExactArgs(1),
 	}
 	in := addInput(c, app)
 	addOutput(c, &output, "table", "json", "name")
@@ -94,78 +97,21 @@ func (c *cluster) selectedBy(id dataplane.PolicyID, rules bool) selectedJSON {
 	if !rules {
 		return out
 	}
-	sets := c.state
-	if sets.Policies[id] == nil {
-		sets = c.inForce(id)
-	}
-	if p := sets.Policies[id]; p != nil {
-		out.Rules = append(c.rulePeers(sets, "ingress", p.Ingress), c.rulePeers(sets, "egress", p.Egress)...)
-	}
-	return out
-}
-
-// inForce is the State where a policy that selects no endpoint is in force all the same: on an endpoint that is added for it.
-func (c *cluster) inForce(id dataplane.PolicyID) *dataplane.State {
-	objects := slices.Clone(c.objects)
-	for i, o := range objects {
+	for _, o := range c.policies() {
 		if v3.KeyOf(o) != (v3.Key{Kind: v3.Kind(id.Kind), Namespace: id.Namespace, Name: id.Name}) {
 			continue
 		}
-		o = o.Copy()
-		spec := policySpec(o)
-		spec.Selector, spec.ServiceAccountSelector = "", ""
-		if global, ok := o.(*v3.GlobalNetworkPolicy); ok {
-			global.Spec.NamespaceSelector = ""
+		for _, r := range policy.PeersOf(c.objects, o) {
+			out.Rules = append(out.Rules, ruleJSON{r.Direction.String(), r.Rule, r.Source, r.Destination, r.NotSource, r.NotDestination})
 		}
-		objects[i] = o
 	}
-	added := &v3.WorkloadEndpoint{}
-	added.Namespace, added.Name = id.Namespace, "added+eth0"
-	added.Spec.Pod, added.Spec.Endpoint = "added", "added"
-	added.Spec.IPNetworks = []string{"100::1/128"} // the discard prefix, RFC 6666: nobody's address
-	state, _ := resolve(append(objects, added))
-	return state
+	return out
 }
 
 func sortedEndpoints(s *dataplane.State) []*dataplane.Endpoint {
 	return slices.SortedFunc(maps.Values(s.Endpoints), func(a, b *dataplane.Endpoint) int {
 		return strings.Compare(string(a.ID), string(b.ID))
 	})
-}
-
-// rulePeers are the endpoints in the sets of rules.
-func (c *cluster) rulePeers(sets *dataplane.State, direction string, rules []dataplane.Rule) []ruleJSON {
-	var out []ruleJSON
-	for _, r := range rules {
-		peers := ruleJSON{direction, r.Index, c.membersOf(sets, r.Src.IPSets), c.membersOf(sets, r.Dst.IPSets)}
-		if peers.Source != nil || peers.Destination != nil {
-			out = append(out, peers)
-		}
-	}
-	return out
-}
-
-// membersOf are the endpoints with an address in each of the sets; nil where there are no sets.
-func (c *cluster) membersOf(s *dataplane.State, sets []dataplane.IPSetID) []dataplane.EndpointID {
-	if len(sets) == 0 {
-		return nil
-	}
-	out := []dataplane.EndpointID{}
-	for _, e := range sortedEndpoints(c.state) {
-		if slices.ContainsFunc(e.Addresses, func(a netip.Addr) bool { return inAll(s, sets, a) }) {
-			out = append(out, e.ID)
-		}
-	}
-	return out
-}
-
-func inAll(s *dataplane.State, sets []dataplane.IPSetID, a netip.Addr) bool {
-	for _, id := range sets {
-		if _, ok := s.IPSets[id].Members[dataplane.Member{Prefix: netip.PrefixFrom(a, a.BitLen())}]; !ok {
-			return false
-		}
-	}
-	return true
 }
 
 func printSelected(app *App, output string, all []selectedJSON) error {
@@ -181,7 +127,7 @@ func printSelected(app *App, output string, all []selectedJSON) error {
 			fmt.Fprintln(app.Out, e)
 		}
 		for _, r := range p.Rules {
-			fmt.Fprintf(app.Out, "%s rule %d: from %s to %s\n", r.Direction, r.Rule, peersText(r.Source), peersText(r.Destination))
+			fmt.Fprintf(app.Out, "%s rule %d: from %s to %s\n", r.Direction, r.Rule, peersText(r.Source, r.NotSource), peersText(r.Destination, r.NotDestination))
 		}
 	}
 	return nil
@@ -195,18 +141,18 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %s", n, what)
 }
 
-func peersText(ids []dataplane.EndpointID) string {
+func peersText(matched, excluded []string) string {
+	text := strings.Join(matched, ", ")
 	switch {
-	case ids == nil:
-		return "any"
-	case len(ids) == 0:
-		return "none"
+	case matched == nil:
+		text = "any"
+	case len(matched) == 0:
+		text = "none"
 	}
-	texts := make([]string, len(ids))
-	for i, id := range ids {
-		texts[i] = string(id)
+	if len(excluded) > 0 {
+		text += " but not " + strings.Join(excluded, ", ")
 	}
-	return strings.Join(texts, ", ")
+	return text
 }
 
 func newEndpoint(app *App) *cobra.Command {
