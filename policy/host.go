@@ -76,8 +76,8 @@ func interfaceText(iface string) string {
 type rivalry struct{ loser, winner *peer }
 
 // electHosts picks, of the host endpoints of one node, those that count: of several for one interface the first, by name, but for those that
-// can't be read, which come before the others. Which interface has which address is not known here: an endpoint found by address and one
-// found by name are both taken.
+// can't be read, which come before the others. Which interface has which address is not known here: one that is found by address counts
+// unless all its addresses are those of others, and beside those found by name.
 func electHosts(hosts []*peer) (elected []*peer, rivals []rivalry) {
 	slices.SortFunc(hosts, func(a, b *peer) int {
 		return cmp.Or(
@@ -97,13 +97,13 @@ func electHosts(hosts []*peer) (elected []*peer, rivals []rivalry) {
 				claimed = append(claimed, claim{address: a})
 			}
 		}
-		if i := slices.IndexFunc(claimed, func(c claim) bool { return taken[c] != nil }); i >= 0 {
-			rivals = append(rivals, rivalry{h, taken[claimed[i]]})
+		if !slices.ContainsFunc(claimed, func(c claim) bool { return taken[c] == nil }) {
+			rivals = append(rivals, rivalry{h, taken[claimed[0]]})
 			continue
 		}
 		elected = append(elected, h)
 		for _, c := range claimed {
-			taken[c] = h
+			taken[c] = cmp.Or(taken[c], h)
 		}
 	}
 	return elected, rivals

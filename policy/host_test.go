@@ -151,7 +151,8 @@ func TestOneEndpointAnInterface(t *testing.T) {
 		{"on two nodes", []*v3.HostEndpoint{hostEndpoint("b", "one", "eth0"), hostEndpoint("a", "two", "eth0")}, []string{"a", "b"}, nil},
 		{"by address", []*v3.HostEndpoint{
 			hostEndpoint("a", "one", "", "10.0.0.1", "10.0.0.2"), hostEndpoint("b", "one", "", "10.0.0.2", "10.0.0.3"), hostEndpoint("c", "one", "", "10.0.0.3"),
-		}, []string{"a", "c"}, []string{"b"}},
+			hostEndpoint("d", "one", "", "10.0.0.1", "10.0.0.3"),
+		}, []string{"a", "b"}, []string{"c", "d"}},
 		{"unreadable interface", []*v3.HostEndpoint{hostEndpoint("a", "one", "*"), unreadable, hostEndpoint("b", "one", "eth0")}, []string{"b", "z"}, []string{"a"}},
 		{"unreadable labels", []*v3.HostEndpoint{hostEndpoint("a", "one", "eth1"), labels}, []string{"y"}, []string{"a"}},
 	} {

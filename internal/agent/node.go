@@ -47,7 +47,7 @@ func HostOf(c *config.Config) dataplane.Host {
 	return h
 }
 
-// failsafes are ports of a configuration that was validated; what it can't read closes nothing that is open.
+// failsafes are the ports that a validated configuration names.
 func failsafes(text string) []dataplane.Failsafe {
 	ports, err := config.HostPorts(text)
 	if err != nil {
