@@ -52,6 +52,7 @@ const (
 	chainForwardIn    = "felid-forward-in" // by host endpoints
 	chainForwardOut   = "felid-forward-out"
 	chainSent         = "felid-sent"
+	chainRedirected   = "felid-redirected"
 )
 
 // hashed is the first n characters (of 6 bits each) of the SHA-256 of s, in the URL-safe alphabet.

@@ -1,6 +1,8 @@
 package linux
 
 import (
+	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/felid-net/felid/dataplane"
@@ -84,18 +86,49 @@ func (r *renderer) workloadChains(f Family, h *hosts) []Chain {
 	return []Chain{forward, output, w.chain(chainWorkloadHost, "from a pod to this host")}
 }
 
-// toOwnPods writes which packets to pods of this host are left to policy.
+// redirected matches new connections whose destination is not the one that they were sent to.
+const redirected = "-m conntrack --ctstate DNAT -m conntrack ! --ctstate RELATED,ESTABLISHED "
+
+// toOwnPods writes which packets to pods of this host are left to policy. Those that destination NAT has redirected to one are found by
+// their address: the interface that is seen here is the one before.
 func (r *renderer) toOwnPods(f Family) {
 	w := &r.w
-	switch r.host.HostToWorkload {
-	case dataplane.HostToWorkloadAll:
+	if r.host.HostToWorkload == dataplane.HostToWorkloadAll {
 		return
-	case dataplane.HostToWorkloadProbePorts:
-		w.add(r.podsOut(), "-m set --match-set "+setName(f, setProbes)+" dst,dst ", r.allowed())
+	}
+	w.add(redirected, "-j "+chainRedirected)
+	if r.probes() {
+		w.add(r.podsOut(), probed(f), r.allowed())
 	}
 	r.neighbours(f, r.podsOut())
 	w.add(r.podsOut(), "-m conntrack ! --ctstate RELATED,ESTABLISHED -j "+chainTo)
 }
+
+// redirectedChain leads what destination NAT has redirected to a pod of this host to the pod's policy, as the packets of the host itself that go
+// there. An address that several claim is the first's, as its route is.
+func (r *renderer) redirectedChain(f Family, ifaces map[string]*dataplane.Endpoint) []Chain {
+	if r.host.HostToWorkload == dataplane.HostToWorkloadAll {
+		return nil
+	}
+	owner := map[netip.Addr]*dataplane.Endpoint{}
+	for _, ep := range ifaces {
+		for _, a := range ep.Addresses {
+			if first := owner[a]; f.of(a) && (first == nil || ep.ID < first.ID) {
+				owner[a] = ep
+			}
+		}
+	}
+	if r.probes() {
+		r.w.add(probed(f), r.allowed())
+	}
+	for _, a := range slices.SortedFunc(maps.Keys(owner), netip.Addr.Compare) {
+		r.w.add("-d ", netip.PrefixFrom(a, a.BitLen()).String(), " -g ", endpointChain(dataplane.Ingress, owner[a].Interface))
+	}
+	return []Chain{r.w.chain(chainRedirected, "from this host, redirected to a pod of its own")}
+}
+
+// probed matches the ports that the probes of this host's pods name.
+func probed(f Family) string { return "-m set --match-set " + setName(f, setProbes) + " dst,dst " }
 
 // toOwnHost writes what becomes of a packet to this host that the pod's egress policy has allowed.
 func (r *renderer) toOwnHost(h *hosts) {
@@ -130,7 +163,7 @@ func (r *renderer) hostForwards(h *hosts) {
 // interface that this chain sees is the one before: table mangle judges it.
 func (r *renderer) hostOutput(h *hosts) {
 	if h.any() {
-		r.w.add("-m conntrack --ctstate DNAT -m conntrack ! --ctstate RELATED,ESTABLISHED -g " + chainSent)
+		r.w.add(redirected, "-g "+chainSent)
 		r.hostDispatch(h, &postOut)
 	}
 }
