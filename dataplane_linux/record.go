@@ -274,7 +274,7 @@ func (c *record) endpointChains(s *dataplane.State, ep *dataplane.Endpoint, rec 
 		return
 	}
 	rec.probes = probeMembers(ep)
-	if c.r.host.HostToWorkload != dataplane.HostToWorkloadAll {
+	if c.r.redirects(IPv4) || c.r.redirects(IPv6) {
 		rec.addresses = slices.Clone(ep.Addresses)
 	}
 	eachPolicy(ep, func(id dataplane.PolicyID) { rec.uses = append(rec.uses, use{id, stageLocal}) })
@@ -380,8 +380,8 @@ func (c *record) dispatch(s *dataplane.State) {
 		chains := c.r.staticChains(f, h)
 		if c.r.enabled(f) {
 			chains = append(chains, c.r.dispatch(endpointNames(f, ifaces))...)
-			chains = append(chains, c.r.redirectedChain(f, ifaces)...)
 		}
+		chains = append(chains, c.r.redirectedChain(f, ifaces)...)
 		now := make(map[string]struct{}, len(chains))
 		for _, chain := range chains {
 			now[chain.Name] = struct{}{}

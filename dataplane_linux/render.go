@@ -35,6 +35,7 @@ type RenderConfig struct {
 	// LogVerdicts makes every rule that allows, denies or passes, each end of a tier, and "no profile decided" log first through NFLOG, with the
 	// prefix of Logged. Packets of established connections cross no rules, and are not logged.
 	LogVerdicts bool
+	CutDenied   bool // connections are cut that policy denies by now: see Dataplane.CutConnections
 	// Devices are the host's own interfaces by address, for host endpoints that name none. Not changed any more.
 	Devices map[netip.Addr]string
 
@@ -112,6 +113,7 @@ func Render(s *dataplane.State, cfg RenderConfig) *Rendered {
 		if r.enabled(f) {
 			r.renderPods(f, s, ifaces, out, used)
 		}
+		out.add(f, "filter", r.redirectedChain(f, ifaces)...)
 		r.renderHosts(f, s, h, out, used)
 		r.renderPolicies(f, s, out, used)
 		if r.policed(f, h) {
@@ -151,7 +153,7 @@ func (u *Rendered) add(f Family, table string, chains ...Chain) {
 func (r *renderer) renderPods(f Family, s *dataplane.State, ifaces map[string]*dataplane.Endpoint, out *Rendered, used map[use]bool) {
 	eff, shared := stateEffects(f, s), map[string]group{}
 	names := endpointNames(f, ifaces)
-	out.add(f, "filter", append(r.dispatch(names), r.redirectedChain(f, ifaces)...)...)
+	out.add(f, "filter", r.dispatch(names)...)
 	for _, name := range names {
 		ep := ifaces[name]
 		eachPolicy(ep, func(id dataplane.PolicyID) { used[use{id, stageLocal}] = true })

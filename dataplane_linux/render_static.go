@@ -52,6 +52,7 @@ func (r *renderer) closedChains(h *hosts) []Chain {
 	w.add(r.podsOut(), "-j DROP")
 	r.hostForwards(h)
 	forward := w.chain(chainForward, about)
+	w.add(redirected, "-j "+chainRedirected)
 	w.add(r.podsOut(), "-j DROP")
 	r.hostOutput(h)
 	closed := []Chain{input, forward, w.chain(chainOutput, about)}
@@ -104,10 +105,15 @@ func (r *renderer) toOwnPods(f Family) {
 	w.add(r.podsOut(), "-m conntrack ! --ctstate RELATED,ESTABLISHED -j "+chainTo)
 }
 
+// redirects tells whether what the host sends to its own pods in a family is not simply allowed.
+func (r *renderer) redirects(f Family) bool {
+	return !r.enabled(f) || r.host.HostToWorkload != dataplane.HostToWorkloadAll
+}
+
 // redirectedChain leads what destination NAT has redirected to a pod of this host to the pod's policy, as the packets of the host itself that go
 // there. An address that several claim is the first's, as its route is.
 func (r *renderer) redirectedChain(f Family, ifaces map[string]*dataplane.Endpoint) []Chain {
-	if r.host.HostToWorkload == dataplane.HostToWorkloadAll {
+	if !r.redirects(f) {
 		return nil
 	}
 	owner := map[netip.Addr]*dataplane.Endpoint{}
@@ -118,11 +124,15 @@ func (r *renderer) redirectedChain(f Family, ifaces map[string]*dataplane.Endpoi
 			}
 		}
 	}
-	if r.probes() {
+	if r.probes() && r.enabled(f) {
 		r.w.add(probed(f), r.allowed())
 	}
 	for _, a := range slices.SortedFunc(maps.Keys(owner), netip.Addr.Compare) {
-		r.w.add("-d ", netip.PrefixFrom(a, a.BitLen()).String(), " -g ", endpointChain(dataplane.Ingress, owner[a].Interface))
+		target := "-j DROP"
+		if r.enabled(f) {
+			target = "-g " + endpointChain(dataplane.Ingress, owner[a].Interface)
+		}
+		r.w.add("-d ", netip.PrefixFrom(a, a.BitLen()).String(), " ", target)
 	}
 	return []Chain{r.w.chain(chainRedirected, "from this host, redirected to a pod of its own")}
 }
