@@ -42,6 +42,10 @@ var idle = map[string]string{
 	"example-10-tiered-poorly-scoped: rule 0 of NetworkPolicy web-ns/application.well-scoped-policy": "comes after the poorly scoped one",
 	"example-13-unused-policy: rule 0 of NetworkPolicy web-ns/application.my-unused-policy-1":        "unused",
 	"example-13-unused-policy: rule 0 of NetworkPolicy web-ns/application.well-scoped-policy":        "unused too",
+	"fields-domains-elsewhere: rule 1 of NetworkPolicy a/allow":                                      "domains match nothing yet",
+	"fields-domains-elsewhere: rule 2 of NetworkPolicy b/deny":                                       "behind one that denies all",
+	"fields-negated-in-egress: rule 0 of NetworkPolicy a/p":                                          "left out",
+	"performance-hint: rule 0 of GlobalNetworkPolicy nobody":                                         "selects nobody",
 	"host-do-not-track-comes-first: rule 0 of GlobalNetworkPolicy pre":                               "comes after untracked policy",
 	"host-in-selectors: rule 0 of NetworkPolicy a/own":                                               "sees its own namespace alone",
 	"host-in-selectors: rule 1 of NetworkPolicy a/own":                                               "a host is in no namespace",
@@ -138,9 +142,9 @@ func rulesOf(o v3.Object) []*v3.Rule {
 }
 
 func answersOf(c *Case, objects []v3.Object) string {
-	text := ""
+	text, judge := "", judgeOf(objects, c.Options)
 	for _, f := range c.Flows {
-		v := Judge(objects, c.Options, f)
+		v := judge(f)
 		text += fmt.Sprintf("%s %d %s\n", v.Action, v.Answer, v.sides())
 	}
 	return text

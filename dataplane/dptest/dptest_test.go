@@ -11,7 +11,8 @@ import (
 // TestJudge: the judge agrees with the verdicts of every case.
 func TestJudge(t *testing.T) {
 	Run(t, "judge", func(_ *testing.T, c *Case) Answer {
-		return func(f Flow) (Verdict, error) { return Judge(c.Objects, c.Options, f), nil }
+		judge := judgeOf(c.Objects, c.Options)
+		return func(f Flow) (Verdict, error) { return judge(f), nil }
 	})
 }
 

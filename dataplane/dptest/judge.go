@@ -43,8 +43,17 @@ func (v *Verdict) add(side string, s SideVerdict) {
 // Judge says straight from the resources what becomes of a flow of a case. It follows the definitions one by one, walking lists, and shares
 // nothing with the resolver but the selector language and the conversion of Kubernetes' objects; ClusterNetworkPolicies it reads as written.
 func Judge(objects []v3.Object, options Options, f Flow) Verdict {
+	return judgeOf(objects, options)(f)
+}
+
+// judgeOf reads the resources once, for many flows.
+func judgeOf(objects []v3.Object, options Options) func(Flow) Verdict {
 	w := newWorld(objects)
 	w.addClusterPolicies(options.clusterPolicies)
+	return func(f Flow) Verdict { return w.judgeFlow(options, f) }
+}
+
+func (w *world) judgeFlow(options Options, f Flow) Verdict {
 	v := Verdict{Action: dataplane.Allow}
 	untracked := make([]bool, len(f.hops))
 	for _, x := range w.crossings(options, f) {

@@ -16,19 +16,20 @@ import (
 func Random(seed uint64) *Case {
 	g := &generator{Rand: rand.New(rand.NewPCG(seed, 1))}
 	c := &Case{Name: fmt.Sprintf("random-%d", seed), Title: "Made up", Reason: "The judge says what is right."}
+	c.Options = g.options()
 	short, err := parseCluster(g.cluster())
 	if err != nil {
 		panic(err)
 	}
 	c.addCluster(short)
-	c.add(g.sets()...)
-	for i := range 2 {
-		order := float64(g.IntN(3))
-		c.add(&v3.Tier{
-			TypeMeta: typeMeta(v3.KindTier), ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("t%d", i)},
-			Spec: v3.TierSpec{Order: &order, DefaultAction: pick(g, v3.Deny, v3.Deny, v3.Pass)},
-		})
+	if c.Options.Skip[RunnerPackets] != "" && g.maybe(2) {
+		if err := g.claimant(c); err != nil {
+			panic(err)
+		}
 	}
+	c.add(g.sets()...)
+	c.add(g.tiers()...)
+	c.add(g.workloads()...)
 	c.add(g.services()...)
 	for i := range 1 + g.IntN(5) {
 		c.add(g.policy(fmt.Sprintf("p%d", i)))
@@ -38,7 +39,11 @@ func Random(seed uint64) *Case {
 			panic(err)
 		}
 	}
-	c.Options.Guest = g.IntN(4) == 0
+	for i := range g.IntN(3) {
+		if err := c.addJSON(g.kubernetesPolicy(fmt.Sprintf("k%d", i))); err != nil {
+			panic(err)
+		}
+	}
 	c.world = newWorld(c.Objects)
 	c.Flows = g.flows(c)
 	return c
@@ -144,14 +149,25 @@ func (g *generator) services() []v3.Object {
 }
 
 func (g *generator) selector() string {
-	return pick(g, `role == "x"`, `role != "y"`, `role in {"y", "z"}`, "has(role)", "!has(role)", `role == "w"`, `role == "nobody"`, "all()")
+	if g.maybe(8) {
+		return pick(g, "", "!") + "(" + g.selector() + pick(g, " && ", " || ") + g.selector() + ")"
+	}
+	return pick(g, `role == "x"`, `role != "y"`, `role in {"y", "z"}`, "has(role)", "!has(role)", `role == "w"`, `role == "nobody"`, "all()",
+		`role contains "x"`, `role starts with "y"`, `role not in {"x", "w"}`, `role in {}`, `projectcalico.org/serviceaccount == "s1"`,
+		`pcns.team == "red"`, `pcsa.job != "run"`, `projectcalico.org/namespace == "a"`, `projectcalico.org/orchestrator == "k8s"`, `size == "big"`)
+}
+
+func (g *generator) namespaceSelector() string {
+	return pick(g, "all()", "global()", `team == "red"`, `team != "red"`, `projectcalico.org/name == "b"`, "has(team)", `kubernetes.io/metadata.name in {"a", "v"}`)
 }
 
 func (g *generator) policy(name string) v3.Object {
-	spec := v3.PolicySpec{Tier: pick(g, "", "t0", "t1"), Selector: pick(g, "", `role == "x"`, `role != "y"`, "all()")}
-	if g.maybe(2) {
-		order := float64(g.IntN(3))
-		spec.Order = &order
+	spec := v3.PolicySpec{Tier: g.tier(), Order: g.order(3), Types: g.types(), Selector: pick(g, "", "all()", g.selector())}
+	if g.maybe(8) {
+		spec.PerformanceHints = []string{v3.AssumeNeededOnEveryNode}
+	}
+	if g.maybe(10) {
+		spec.PerformanceHints = []string{v3.AssumeNeededOnEveryNode}
 	}
 	if g.maybe(8) {
 		spec.ServiceAccountSelector = `job == "run"`
@@ -170,7 +186,7 @@ func (g *generator) policy(name string) v3.Object {
 	}
 	return &v3.GlobalNetworkPolicy{
 		TypeMeta: typeMeta(v3.KindGlobalNetworkPolicy), ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: v3.GlobalNetworkPolicySpec{PolicySpec: spec, NamespaceSelector: pick(g, "", "", `team == "red"`, "all()")},
+		Spec: v3.GlobalNetworkPolicySpec{PolicySpec: spec, NamespaceSelector: pick(g, "", "", `team == "red"`, "all()", g.namespaceSelector())},
 	}
 }
 
@@ -184,17 +200,17 @@ func (g *generator) rule() v3.Rule {
 	}
 	switch g.IntN(6) {
 	case 0:
-		r.NotProtocol = &v3.Protocol{Name: pick(g, "TCP", "UDP", "SCTP")}
+		r.NotProtocol = &v3.Protocol{Name: pick(g, "TCP", "UDP", "SCTP", "ICMP", "ICMPv6")}
 	case 1:
 		g.icmp(&r, family)
 	case 2, 3, 4:
-		r.Protocol = &v3.Protocol{Name: pick(g, "TCP", "TCP", "UDP")}
+		r.Protocol = &v3.Protocol{Name: pick(g, "TCP", "TCP", "TCP", "UDP", "UDP", "SCTP", "UDPLite")}
 	}
 	r.Source, r.Destination = g.side(family), g.side(family)
 	if g.maybe(10) {
-		*pick(g, &r.Source, &r.Destination) = v3.EntityRule{Services: &v3.ServiceMatch{Namespace: "a", Name: pick(g, "found", "sliced", "missing")}}
+		*pick(g, &r.Source, &r.Destination) = v3.EntityRule{Services: &v3.ServiceMatch{Namespace: pick(g, "a", "a", "b"), Name: pick(g, "found", "sliced", "missing")}}
 	}
-	if r.Protocol != nil && (r.Protocol.Name == "TCP" || r.Protocol.Name == "UDP") {
+	if n, ok := number(r.Protocol); ok && hasPorts(n) {
 		if r.Destination.Services == nil {
 			g.ports(&r.Destination, 2)
 		}
@@ -204,6 +220,13 @@ func (g *generator) rule() v3.Rule {
 		g.damage(&r)
 	}
 	return r
+}
+
+func number(p *v3.Protocol) (uint8, bool) {
+	if p == nil {
+		return 0, false
+	}
+	return p.Number8()
 }
 
 // damage makes something in a rule unreadable, or something that packets can't be matched by.
@@ -235,21 +258,24 @@ func (g *generator) damage(r *v3.Rule) {
 }
 
 func (g *generator) icmp(r *v3.Rule, family uint8) {
-	version, typ := int(family), 8
+	version, typ := int(family), pick(g, 8, 8, 13)
 	r.IPVersion, r.Protocol = &version, &v3.Protocol{Name: "ICMP"}
 	if family == 6 {
-		typ, r.Protocol.Name = 128, "ICMPv6"
+		typ, r.Protocol.Name = pick(g, 128, 128, 200), "ICMPv6"
 	}
 	fields := &v3.ICMPFields{Type: &typ}
 	if g.maybe(2) {
 		code := g.IntN(2)
 		fields.Code = &code
 	}
-	switch g.IntN(3) {
+	switch g.IntN(4) {
 	case 0:
 		r.ICMP = fields
 	case 1:
 		r.NotICMP = fields
+	case 2:
+		code := 1
+		r.ICMP, r.NotICMP = fields, &v3.ICMPFields{Type: fields.Type, Code: &code}
 	}
 }
 
@@ -268,7 +294,7 @@ func (g *generator) side(family uint8) v3.EntityRule {
 		e.NotSelector = g.selector()
 	}
 	if g.maybe(6) {
-		e.NamespaceSelector = pick(g, "all()", "global()", `team == "red"`, `projectcalico.org/name == "b"`)
+		e.NamespaceSelector = g.namespaceSelector()
 	}
 	if g.maybe(10) {
 		e.ServiceAccounts = &v3.ServiceAccountMatch{Names: pick(g, nil, []string{"s1"}), Selector: pick(g, "", `job == "run"`)}
@@ -309,6 +335,7 @@ func (g *generator) flows(c *Case) []Flow {
 	}
 	outside := []string{"192.0.2.9", "192.0.3.9", "2001:db8::9", "2001:db9::9"}
 	var flows []Flow
+	judge := judgeOf(c.Objects, c.Options)
 	seen := map[Tuple]bool{}
 	for range 40 {
 		from, to := pick(g, ends...), pick(g, ends...)
@@ -322,10 +349,13 @@ func (g *generator) flows(c *Case) []Flow {
 		case 5:
 			to = pick(g, "node/n1", "node/n2")
 		}
-		if from == to {
-			continue
+		what := pick(g, "TCP 80", "TCP 80", "TCP 81", "TCP 443", "UDP 80", "UDP 53", "ping", "ping", "ICMP 13/0", "ICMPv6 128/1", "UDP 53 from 80")
+		if c.Options.Skip[RunnerPackets] != "" {
+			what = pick(g, what, what, "SCTP 80", "UDPLite 80", "proto 47")
+		} else if from == to {
+			continue // it would not leave the pod
 		}
-		line := fmt.Sprintf("%s -> %s %s", from, to, pick(g, "TCP 80", "TCP 80", "TCP 81", "TCP 443", "UDP 80", "UDP 53", "ping"))
+		line := fmt.Sprintf("%s -> %s %s", from, to, what)
 		if strings.HasPrefix(from, "pod/") && g.maybe(12) {
 			line = fmt.Sprintf("%s as %s -> %s UDP 80", from, pick(g, "10.65.0.2", "192.0.2.9", "fd00:65::2"), to)
 		}
@@ -338,7 +368,7 @@ func (g *generator) flows(c *Case) []Flow {
 				continue
 			}
 			seen[f.Tuple] = true
-			f.Line, f.Want = len(flows)+1, Want{Action: Judge(c.Objects, c.Options, f).Action}
+			f.Line, f.Want = len(flows)+1, Want{Action: judge(f).Action}
 			f.Text = fmt.Sprintf("%s (%s)", line, f.Tuple)
 			flows = append(flows, f)
 		}

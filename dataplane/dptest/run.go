@@ -41,7 +41,9 @@ func Run(t *testing.T, runner string, open func(t *testing.T, c *Case) Answer) {
 		}
 	}
 	for seed := range n {
-		cases <- Random(seed)
+		if c := Random(seed); c.Options.Skip[runner] == "" {
+			cases <- c
+		}
 	}
 	close(cases)
 	running.Wait()

@@ -179,18 +179,28 @@ func (w *world) effectiveLabels(profiles []string, own map[string]string) map[st
 			maps.Copy(m, p.Spec.LabelsToApply)
 		}
 	}
-	maps.Copy(m, own)
+	for k, v := range own {
+		if !strings.HasPrefix(k, "pcns.") && !strings.HasPrefix(k, "pcsa.") { // it does not speak for its namespace or account
+			m[k] = v
+		}
+	}
 	return m
 }
 
 func (w *world) workload(o *v3.WorkloadEndpoint) *endpoint {
+	lenders := slices.Clone(o.Spec.Profiles)
+	if o.Namespace != "" { // whatever its profiles, it is in its namespace and runs under its account
+		lenders = append(lenders, "kns."+o.Namespace, "ksa."+o.Namespace+"."+o.Spec.ServiceAccountName)
+	}
 	e := &endpoint{
 		id: workloadID(o), namespace: o.Namespace, pod: o.Spec.Pod, node: o.Spec.Node, iface: o.Spec.InterfaceName,
-		labels: w.effectiveLabels(o.Spec.Profiles, o.Labels), nsLabels: w.namespaceLabels(o.Namespace),
+		labels: w.effectiveLabels(lenders, o.Labels), nsLabels: map[string]string{},
 		saName: o.Spec.ServiceAccountName, account: map[string]string{},
 		addrs: readableAddrs(o.Spec.IPNetworks), allowed: readablePrefixes(o.Spec.AllowSpoofedSourcePrefixes),
 		ports: o.Spec.Ports, probes: o.Spec.ProbePorts, profiles: o.Spec.Profiles, created: o.CreationTimestamp.Time,
 	}
+	stripInto(e.nsLabels, e.labels, "pcns.")
+	stripInto(e.account, e.labels, "pcsa.")
 	if o.Namespace != "" {
 		e.labels[labelNamespace] = o.Namespace
 	}
@@ -199,9 +209,6 @@ func (w *world) workload(o *v3.WorkloadEndpoint) *endpoint {
 	}
 	if e.saName != "" {
 		e.labels[labelAccount] = e.saName
-		if p := w.profiles["ksa."+o.Namespace+"."+e.saName]; p != nil {
-			stripInto(e.account, p.Spec.LabelsToApply, "pcsa.")
-		}
 	}
 	return e
 }
