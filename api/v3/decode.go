@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -146,4 +147,21 @@ func Encode(o Object) ([]byte, error) {
 		return nil, fmt.Errorf("%s: encode: %w", KeyOf(o), err)
 	}
 	return data, nil
+}
+
+// Lacks says what of a decoded object could not be read, or is not known, and would be lost if the object was written; "" for nothing.
+func Lacks(o Object) string {
+	if h, ok := o.(*HostEndpoint); ok {
+		return h.Spec.Invalid
+	}
+	ingress, egress := rulesOf(o)
+	for _, r := range slices.Concat(ingress, egress) {
+		switch {
+		case r.Invalid != "":
+			return r.Invalid
+		case len(r.Unknown) > 0:
+			return "the field " + r.Unknown[0] + " of a rule is unknown"
+		}
+	}
+	return ""
 }

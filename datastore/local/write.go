@@ -72,6 +72,9 @@ func (s *Store) put(ctx context.Context, o v3.Object, find func() (*place, error
 	if err := datastore.Storable(key); err != nil {
 		return nil, err
 	}
+	if lacks := v3.Lacks(o); lacks != "" { // an Allow would be written without what narrows it
+		return nil, fmt.Errorf("%s: %w: %s, which would be lost: mend it first", key, datastore.ErrInvalid, lacks)
+	}
 	data, err := encode(o)
 	if err != nil {
 		return nil, err
