@@ -38,7 +38,7 @@ func randomPair(seed uint64) (from, to []v3.Object) {
 		case *v3.WorkloadEndpoint:
 			if rng.IntN(12) == 0 { // another label
 				e = e.DeepCopy()
-				e.Labels["role"] = "y"
+				e.Labels = map[string]string{"role": "y"}
 				to = append(to, e)
 				continue
 			}

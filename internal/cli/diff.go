@@ -169,6 +169,8 @@ type diffAnswer struct {
 	Closes    []change               `json:"closes"`
 	Unchanged []unchanged            `json:"unchanged"` // their policies differ, but not what these allow
 	Moved     []dataplane.EndpointID `json:"moved"`     // in one of the two alone, or at another address: not compared
+	// Hosts are host endpoints whose policy differs: what they let through besides is not compared.
+	Hosts []dataplane.EndpointID `json:"hosts,omitempty"`
 }
 
 type unchanged struct {
@@ -182,7 +184,7 @@ func newDiffAnswer(d flatten.Delta) *diffAnswer {
 	n := newEndNamer(&d)
 	a := &diffAnswer{
 		Opens: n.changes(d.Opens), Closes: n.changes(d.Closes),
-		Unchanged: []unchanged{}, Moved: append([]dataplane.EndpointID{}, d.Moved...),
+		Unchanged: []unchanged{}, Moved: append([]dataplane.EndpointID{}, d.Moved...), Hosts: d.Hosts,
 	}
 	for _, u := range d.Unchanged {
 		a.Unchanged = append(a.Unchanged, unchanged{u.Endpoint, u.Direction.String()})
@@ -213,5 +215,8 @@ func printDiff(w io.Writer, a *diffAnswer) {
 	}
 	for _, id := range a.Moved {
 		fmt.Fprintf(w, "not compared: %s (not in both, or at other addresses)\n", id)
+	}
+	for _, id := range a.Hosts {
+		fmt.Fprintf(w, "not compared: %s (its policy differs, and what host endpoints let through is no part of the answer)\n", id)
 	}
 }

@@ -102,6 +102,22 @@ func TestDiffMoved(t *testing.T) {
 	wants(t, out, "nothing opens or closes", "not compared: pod/web-ns/web-1 (")
 }
 
+// TestDiffNamesHosts: what is not compared is said.
+func TestDiffNamesHosts(t *testing.T) {
+	policies := file(t, "p.yaml", `
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: nodes}
+spec: {selector: all(), types: [Ingress], applyOnForward: true, ingress: [{action: Deny, protocol: TCP}]}
+`)
+	const pods = "testdata/cluster.yaml"
+	out := call(t).ok("diff", "testdata/scope-tier.yaml", policies, "-f", pods).out
+	wants(t, out, "closes: ", "not compared: hostendpoint/node-2-eth0 (its policy differs")
+	if out := call(t).ok("diff", policies, policies, "-f", pods).out; out != "nothing opens or closes\n" {
+		t.Error(out)
+	}
+}
+
 func TestDiffBadCalls(t *testing.T) {
 	for _, args := range [][]string{{"diff", "a"}, {"diff", "-", "-"}, {"diff", "testdata/pods.yaml", "absent.yaml"}, {"diff", "live", "live"}} {
 		if o := call(t).run(args...); o.status != 2 || o.err == "" {

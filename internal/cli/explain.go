@@ -63,14 +63,17 @@ func newExplain(app *App) *cobra.Command {
 		if err != nil {
 			return no(err)
 		}
+		conn.flow.DstPort = port
 		answer := conn.explain(port)
+		if fix {
+			return conn.printRemedy(app.Out, output, args, answer)
+		}
 		if answer, err = in.withStaged(args, all, port, answer); err != nil {
 			return no(err)
 		}
 		if output == "json" {
 			return printJSON(app.Out, answer)
 		}
-		conn.flow.DstPort = port
 		printAnswer(app.Out, args, conn, answer)
 		return nil
 	}

@@ -52,7 +52,7 @@ func TestInvariantsFail(t *testing.T) {
 
 func TestBadInvariants(t *testing.T) {
 	for text, problem := range map[string]string{
-		"from: {pod: 'all()'}, to: 10.0.0.1, expect: Deny":                        `unknown field "pod"; valid: pods and namespaces`,
+		"from: {pod: 'all()'}, to: 10.0.0.1, expect: Deny":                        `"pod" says nothing of endpoints; valid: pods and namespaces`,
 		"from: {}, to: 10.0.0.1, expect: Deny":                                    "from: says nothing",
 		"from: {pods: 'a ='}, to: {namespaces: '('}, expect: Deny":                "to: namespaces: ",
 		"from: {pods: 'all()'}, to: 10.0.0.1":                                     "expect: is missing",

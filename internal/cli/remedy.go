@@ -17,7 +17,7 @@ import (
 type remedy struct {
 	// Verdict is what it becomes.
 	Verdict string `json:"verdict"`
-	// Objects are to be added.
+	// Objects are to be applied: new ones, or policies with one rule more.
 	Objects []json.RawMessage `json:"objects"`
 	// Exact: by diff, this connection opens or closes and nothing else. Where it is false, Effect has what else does.
 	Exact  bool        `json:"exact"`
@@ -51,11 +51,7 @@ func (c *connection) remedy(answer policy.Answer) (*remedy, error) {
 	}
 	best := c.trial(turned)
 	for _, plan := range plans(len(sides)) {
-		var objects []v3.Object
-		for i, s := range sides {
-			objects = append(objects, s.policies(plan[i])...)
-		}
-		if best.try(objects) {
+		if objects := worded(sides, plan); objects != nil && best.try(objects) {
 			break
 		}
 	}
@@ -75,15 +71,29 @@ func (c *connection) remedy(answer policy.Answer) (*remedy, error) {
 	return r, nil
 }
 
+// worded are the policies of all sides; nil where one of them can't be said so.
+func worded(sides []*turn, plan []wording) []v3.Object {
+	var out []v3.Object
+	for i, s := range sides {
+		its := s.policies(plan[i], out)
+		if len(its) == 0 {
+			return nil
+		}
+		out = slices.DeleteFunc(out, func(o v3.Object) bool { return v3.KeyOf(o) == v3.KeyOf(its[0]) }) // which its has in it
+		out = append(out, its...)
+	}
+	return out
+}
+
 // plans are the ways to combine what each of n sides may say, the plainest first.
 func plans(n int) [][]wording {
 	var out [][]wording
-	for w := byLabels; w <= byAddresses; w++ {
+	for w := byLabels; w <= inPlace; w++ {
 		if n == 1 {
 			out = append(out, []wording{w})
 			continue
 		}
-		for v := byLabels; v <= byAddresses; v++ {
+		for v := byLabels; v <= inPlace; v++ {
 			out = append(out, []wording{w, v})
 		}
 	}
@@ -187,9 +197,6 @@ func (c *connection) target() flatten.Match {
 
 // try tells whether the objects turn the connection and nothing else. Those that change least besides are kept.
 func (t *trial) try(objects []v3.Object) bool {
-	if len(objects) == 0 {
-		return false
-	}
 	for _, o := range objects {
 		t.resolver.Update(v3.KeyOf(o), o)
 	}
@@ -209,9 +216,19 @@ func (t *trial) try(objects []v3.Object) bool {
 		}
 	}
 	for _, o := range objects {
-		t.resolver.Update(v3.KeyOf(o), nil)
+		t.resolver.Update(v3.KeyOf(o), t.original(v3.KeyOf(o)))
 	}
 	return t.objects != nil && t.excess == 0
+}
+
+// original is what is there by a key; nil for nothing.
+func (t *trial) original(key v3.Key) v3.Object {
+	for _, o := range t.conn.cluster.objects {
+		if v3.KeyOf(o) == key {
+			return o
+		}
+	}
+	return nil
 }
 
 // printRemedy prints the answer and what turns it; the status is 1 where nothing does.

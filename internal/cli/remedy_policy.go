@@ -25,6 +25,7 @@ const (
 	byLabels    wording = iota // both ends by labels that no other pod has
 	byOwnLabels                // its own end by such labels, the other by its address
 	byAddresses                // its own end by all its labels, and both by their addresses
+	inPlace                    // both by their addresses, in a policy that is there: it selects nobody anew
 )
 
 // turn is what one side has to say about a connection, and where.
@@ -37,6 +38,9 @@ type turn struct {
 	peer    *v3.WorkloadEndpoint // nil for what is no pod
 	tier    string
 	order   *float64
+	// beside is the policy that may take the rule itself, at index of its rules; -1: at their end.
+	beside dataplane.PolicyID
+	index  int
 }
 
 func (c *connection) turn(dir dataplane.Direction, v *policy.Verdict, turned dataplane.Action) (*turn, error) {
@@ -76,25 +80,26 @@ func (t *turn) place(e *dataplane.Endpoint, by policy.Decider) {
 			tiers = append(tiers, tier)
 		}
 	}
-	n := slices.IndexFunc(tiers, func(tier dataplane.EndpointTier) bool { return tier.Name == by.Tier && by.Tier != "" })
-	switch {
-	case len(tiers) == 0:
+	if len(tiers) == 0 {
 		t.tier = t.passingTier()
 		return
+	}
+	n := slices.IndexFunc(tiers, func(tier dataplane.EndpointTier) bool { return tier.Name == by.Tier && by.Tier != "" })
+	decider := dataplane.PolicyID{Kind: by.Kind, Namespace: by.Namespace, Name: by.Name}
+	switch {
 	case t.action == v3.Deny:
 		n = 0 // nothing comes before it
+		t.beside = t.of(&tiers[0])[0]
 	case n < 0:
 		n = len(tiers) - 1 // the profiles decided
+		t.beside = t.of(&tiers[n])[0]
 	case by.Reason == policy.ReasonEndOfTier:
-		t.tier = by.Tier
+		t.tier, t.beside, t.index = by.Tier, decider, -1
 		return
+	default:
+		t.beside, t.index = decider, by.Rule
 	}
-	t.tier = tiers[n].Name
-	before := t.of(&tiers[n])[0]
-	if t.action == v3.Allow && by.Reason == policy.ReasonRule && by.Tier != "" {
-		before = dataplane.PolicyID{Kind: by.Kind, Namespace: by.Namespace, Name: by.Name}
-	}
-	t.order = t.cluster.orderBefore(before)
+	t.tier, t.order = tiers[n].Name, t.cluster.orderBefore(t.beside)
 }
 
 func (t *turn) of(tier *dataplane.EndpointTier) []dataplane.PolicyID {
@@ -147,45 +152,81 @@ func (c *cluster) orderBefore(id dataplane.PolicyID) *float64 {
 	return &order
 }
 
-// policies are what is to be added, worded in a way; none where it can't be said so.
-func (t *turn) policies(w wording) []v3.Object {
+// policies are what is to be added to, or put in the place of, what is there and some objects more, worded in a way; none where it can't be
+// said so.
+func (t *turn) policies(w wording, more []v3.Object) []v3.Object {
 	own, unique := t.cluster.labelsOf(t.own)
-	if w != byAddresses && !unique {
+	if w < byAddresses && !unique {
 		return nil
 	}
-	ownAddr, peerAddr := t.flow.Dst, t.flow.Src
 	rule := v3.Rule{Action: t.action}
-	mine, other := &rule.Destination, &rule.Source
-	if t.dir == dataplane.Egress {
-		ownAddr, peerAddr = peerAddr, ownAddr
-		mine, other = other, mine
-	}
-	other.Nets = []string{single(peerAddr)}
-	if w == byLabels {
-		if !t.byPeerLabels(other) {
-			return nil
-		}
-	}
-	if w == byAddresses {
-		mine.Nets = []string{single(ownAddr)}
-	}
-	if w == byLabels && t.dualStack() {
-		version := 4
-		if ownAddr.Is6() {
-			version = 6
-		}
-		rule.IPVersion = &version
+	if !t.ends(&rule, w) {
+		return nil
 	}
 	t.matter(&rule)
-	p := &v3.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: t.own.Namespace}}
+	if w == inPlace {
+		return t.edited(rule, more)
+	}
+	p := &v3.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: t.own.Namespace, Name: t.name()}}
 	p.Spec.Tier, p.Spec.Order, p.Spec.Selector = t.tier, t.order, own
 	if t.dir == dataplane.Egress {
 		p.Spec.Types, p.Spec.Egress = []v3.PolicyType{v3.PolicyTypeEgress}, []v3.Rule{rule}
 	} else {
 		p.Spec.Types, p.Spec.Ingress = []v3.PolicyType{v3.PolicyTypeIngress}, []v3.Rule{rule}
 	}
-	p.Name = t.name()
 	return []v3.Object{p}
+}
+
+// ends asks for the two ends; false where they can't be said so.
+func (t *turn) ends(rule *v3.Rule, w wording) bool {
+	ownAddr, peerAddr := t.flow.Dst, t.flow.Src
+	mine, other := &rule.Destination, &rule.Source
+	if t.dir == dataplane.Egress {
+		ownAddr, peerAddr = peerAddr, ownAddr
+		mine, other = other, mine
+	}
+	other.Nets = []string{single(peerAddr)}
+	if w >= byAddresses {
+		mine.Nets = []string{single(ownAddr)}
+	}
+	if w != byLabels {
+		return true
+	}
+	if t.dualStack() {
+		version := 4
+		if ownAddr.Is6() {
+			version = 6
+		}
+		rule.IPVersion = &version
+	}
+	return t.byPeerLabels(other)
+}
+
+// edited is the policy beside which the rule would stand, with the rule in it; none where that is not ours to write.
+func (t *turn) edited(rule v3.Rule, more []v3.Object) []v3.Object {
+	key := keyOfPolicy(t.beside)
+	if key.Kind != v3.KindNetworkPolicy && key.Kind != v3.KindGlobalNetworkPolicy {
+		return nil
+	}
+	for _, o := range slices.Concat(more, t.cluster.objects) {
+		if v3.KeyOf(o) != key {
+			continue
+		}
+		o = o.Copy()
+		spec := policySpec(o)
+		spec.Types = slices.Clone(spec.EffectiveTypes())
+		rules := &spec.Ingress
+		if t.dir == dataplane.Egress {
+			rules = &spec.Egress
+		}
+		at := t.index
+		if at < 0 {
+			at = len(*rules)
+		}
+		*rules = slices.Insert(*rules, at, rule)
+		return []v3.Object{o}
+	}
+	return nil
 }
 
 func single(a netip.Addr) string { return netip.PrefixFrom(a, a.BitLen()).String() }
