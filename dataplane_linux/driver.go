@@ -22,10 +22,11 @@ type Config struct {
 	Backend  string
 	MarkMask uint32 // as RenderConfig
 	LogGroup uint16 // as RenderConfig
-	// LogRate, LogBurst and LogVerdicts as RenderConfig.
+	// LogRate, LogBurst, LogVerdicts and CutDenied as RenderConfig.
 	LogRate     string
 	LogBurst    int
 	LogVerdicts bool
+	CutDenied   bool
 	// LockFile is the xtables lock; "": the system's. Agents in several namespaces of one machine need one each.
 	LockFile string
 	// FullCheck is how often CheckDrift reads everything back; 0: 5 minutes.
@@ -171,7 +172,7 @@ func (d *Dataplane) onlyHere(cfg iptables.Config) error {
 }
 
 func (c *Config) render() RenderConfig {
-	return RenderConfig{MarkMask: c.MarkMask, LogGroup: c.LogGroup, LogRate: c.LogRate, LogBurst: c.LogBurst, LogVerdicts: c.LogVerdicts}
+	return RenderConfig{MarkMask: c.MarkMask, LogGroup: c.LogGroup, LogRate: c.LogRate, LogBurst: c.LogBurst, LogVerdicts: c.LogVerdicts, CutDenied: c.CutDenied}
 }
 
 // Backend is the variant of iptables in use, and why.

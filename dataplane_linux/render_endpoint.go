@@ -66,9 +66,18 @@ func (r *renderer) settled() string {
 
 // decide writes the part that both directions share: tiers in order, then profiles, then drop.
 func (r *renderer) decide(ep *dataplane.Endpoint, d dataplane.Direction, eff effects) {
-	r.w.add("-m conntrack --ctstate INVALID -j DROP")
+	r.invalid()
 	r.clear()
 	r.normal(ep, &way{stageLocal, d, "-j RETURN", true}, eff)
+}
+
+// invalid drops what belongs to no connection and begins none. Where connections are cut, a TCP packet in the middle of one that is not tracked is
+// dropped too: the kernel would take it for the first, and what the other side sends, which policy may allow, would bring back what was cut.
+func (r *renderer) invalid() {
+	r.w.add("-m conntrack --ctstate INVALID -j DROP")
+	if r.cfg.CutDenied {
+		r.w.add("-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j DROP")
+	}
 }
 
 // clear takes from a packet what was marked before.

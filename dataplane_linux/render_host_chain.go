@@ -170,7 +170,7 @@ func (r *renderer) hostNormal(ep *dataplane.Endpoint, by *way, eff effects, inva
 		return
 	}
 	if invalid {
-		r.w.add("-m conntrack --ctstate INVALID -j DROP")
+		r.invalid()
 	}
 	r.clear()
 	r.normal(ep, by, eff)
@@ -188,7 +188,7 @@ func (r *renderer) hostForward(_ Family, ep *dataplane.Endpoint, d dataplane.Dir
 		r.w.add("-j DROP")
 		return
 	}
-	r.w.add("-m conntrack --ctstate INVALID -j DROP")
+	r.invalid()
 	r.clear()
 	r.tiers(ep.Host.Forward, &by, eff)
 }

@@ -17,6 +17,7 @@ func newDataplane(c *config.Config, log *slog.Logger) (dataplane.Dataplane, erro
 	return linux.New(linux.Config{
 		Backend: c.IptablesBackend, MarkMask: mark, LogGroup: uint16(c.LogGroup), LockFile: c.IptablesLockFile,
 		LogRate: c.LogRateLimit, LogBurst: c.LogRateBurst, LogVerdicts: c.LogVerdicts,
+		CutDenied: c.PolicyChangeAction == "CutDenied",
 		FullCheck: c.ReadInterval, Log: log,
 	})
 }

@@ -44,6 +44,8 @@ type Options struct {
 	Log           *slog.Logger
 	Metrics       *Metrics
 	DriftInterval time.Duration // 0: drift is not looked for
+	// CutDenied: after changes, tracked connections that policy denies by now are deleted. Dataplane must then be a Cutter.
+	CutDenied bool
 }
 
 // Agent is the loop of one node. Run owns all that is not behind a channel or an atomic.

@@ -28,6 +28,7 @@ type loop struct {
 	compare bool      // the next Apply compares everything
 	faults  []datastore.Fault
 	retry   backoff
+	cuts    cuts
 	applies int
 	flushed time.Time // the end of the last flush
 	// unsupported is what the dataplane could not express at the last Apply.
@@ -65,6 +66,8 @@ func (l *loop) run(ctx context.Context, batches <-chan datastore.Batch) error {
 		case <-noticed:
 			l.wanted = true
 		case <-l.retry.C():
+			l.wanted = true
+		case <-l.cuts.C():
 			l.wanted = true
 		case <-heartbeat.C:
 		}
@@ -180,6 +183,7 @@ func (l *loop) flush(ctx context.Context) {
 	l.dirty, l.wanted, l.compare = false, false, err != nil
 	l.applies++
 	l.settle(state, &result, err)
+	l.cut(state, changes, result.Failed(), err)
 	l.publish(state, &result)
 }
 

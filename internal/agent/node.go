@@ -63,13 +63,17 @@ func failsafes(text string) []dataplane.Failsafe {
 // RunNode runs everything that a node needs until ctx ends: the loop, the CNI server once the loop is ready, health and metrics. The
 // rules stay in place after it.
 func RunNode(ctx context.Context, c *config.Config, store datastore.Store, dp dataplane.Dataplane, log *slog.Logger) error {
+	cut := c.PolicyChangeAction == "CutDenied"
+	if _, able := dp.(Cutter); cut && !able {
+		return errNoCutter
+	}
 	if err := registerNode(ctx, store, c); err != nil {
 		return err
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a := New(Options{
-		Host: HostOf(c), Store: store, Dataplane: dp, Log: log, Metrics: NewMetrics(registry), DriftInterval: c.DriftInterval,
+		Host: HostOf(c), Store: store, Dataplane: dp, Log: log, Metrics: NewMetrics(registry), DriftInterval: c.DriftInterval, CutDenied: cut,
 	})
 	group, ctx := errgroup.WithContext(ctx)
 	// The loop ends after the CNI server: a request under way needs it, to finish or to be undone.

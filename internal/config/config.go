@@ -21,10 +21,11 @@ type Config struct {
 	StateDir string `felid:"stateDir" default:"/var/lib/felid" help:"folder for what must survive a restart"`
 	Listen   string `felid:"listen" default:"127.0.0.1:9199" help:"address for /healthz, /readyz, /status and /metrics; empty: none"`
 
-	Network         string `felid:"network" default:"owner" oneof:"owner,guest" help:"owner: felid is the network, and accepts what policy allows; guest: beside another CNI, it marks and returns"`
-	InterfacePrefix string `felid:"interfacePrefix" default:"fld" help:"how the names of pods' interfaces on the host begin (at most 4 characters where felid makes them)"`
-	HostToWorkload  string `felid:"hostToWorkload" default:"All" oneof:"All,Policy,ProbePorts" help:"what a node may send to its own pods: All, what Policy allows, or besides that to the ProbePorts that their probes name"`
-	WorkloadToHost  string `felid:"workloadToHost" default:"Pass" oneof:"Allow,Deny,Pass" help:"what becomes of packets from a pod to its node that policy allows; Pass leaves them to the host's own rules"`
+	Network            string `felid:"network" default:"owner" oneof:"owner,guest" help:"owner: felid is the network, and accepts what policy allows; guest: beside another CNI, it marks and returns"`
+	InterfacePrefix    string `felid:"interfacePrefix" default:"fld" help:"how the names of pods' interfaces on the host begin (at most 4 characters where felid makes them)"`
+	HostToWorkload     string `felid:"hostToWorkload" default:"All" oneof:"All,Policy,ProbePorts" help:"what a node may send to its own pods: All, what Policy allows, or besides that to the ProbePorts that their probes name"`
+	WorkloadToHost     string `felid:"workloadToHost" default:"Pass" oneof:"Allow,Deny,Pass" help:"what becomes of packets from a pod to its node that policy allows; Pass leaves them to the host's own rules"`
+	PolicyChangeAction string `felid:"policyChangeAction" default:"Continue" oneof:"Continue,CutDenied" help:"what becomes of connections that stand when policy changes: they Continue, or those that it denies by now are cut"`
 	// FailsafeInbound and FailsafeOutbound stay open on host endpoints; see HostPorts.
 	FailsafeInbound  string `felid:"failsafeInbound" default:"tcp:22,tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667,udp:68" help:"ports of this host that no policy on a host endpoint closes: PROTOCOL:PORT or PROTOCOL:PORT@NET, comma-separated, or none"`
 	FailsafeOutbound string `felid:"failsafeOutbound" default:"tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667,udp:53,udp:67" help:"ports elsewhere that no policy on a host endpoint closes to this host: as failsafeInbound"`
