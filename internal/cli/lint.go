@@ -32,7 +32,9 @@ type finding struct {
 	Proposal string `json:"proposal"`
 	Fixes    []fix  `json:"fixes,omitempty"` // the best one first
 
-	key v3.Key
+	key   v3.Key
+	rule  int // in its direction, where the finding is of one
+	plans []plan
 }
 
 // lintRule looks at all resources for one kind of mistake.
@@ -94,8 +96,10 @@ func lintHelp() string {
 // lint applies every rule; the findings are ordered by object.
 func (c *cluster) lint() []finding {
 	all := []finding{}
+	planner := newPlanner(c)
 	for _, rule := range lintRules {
 		for _, f := range rule.find(c) {
+			planner.add(&f)
 			f.Rule, f.Severity = rule.name, rule.severity
 			if f.Object == "" {
 				f.Object = f.key.String()
@@ -146,7 +150,10 @@ func printLint(w io.Writer, output string, fixes bool, found []finding) error {
 	case fixes:
 		return printFixes(w, found)
 	}
-	printFindings(w, found)
+	for _, f := range found {
+		printFindings(w, []finding{f})
+		printPlans(w, f.Fixes)
+	}
 	fmt.Fprintln(w, count(len(found), "finding"))
 	return nil
 }

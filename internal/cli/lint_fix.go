@@ -14,9 +14,14 @@ import (
 // fix is something that could be written instead: objects that replace those of the same name, or are new.
 type fix struct {
 	Title   string            `json:"title"`
-	Objects []json.RawMessage `json:"objects"`
+	Objects []json.RawMessage `json:"objects,omitempty"`
+	Deletes []string          `json:"deletes,omitempty"` // objects that go: "NetworkPolicy ns/name"
+	// Keeps: with it every connection is judged as it is now.
+	Keeps bool `json:"keepsEveryVerdict"`
 	// Effect is what it opens and closes, as diff says it, where it does not keep every verdict.
 	Effect *diffAnswer `json:"effect,omitempty"`
+	// Unknown says why neither is known.
+	Unknown string `json:"unknown,omitempty"`
 
 	objects []v3.Object
 }
@@ -38,7 +43,8 @@ func encodeFixes(findings []finding) error {
 	return nil
 }
 
-// printFixes prints YAML to apply: of each finding the first fix. All else, the alternatives among it, is comment.
+// printFixes prints YAML to apply: of each finding the first fix, if it keeps every verdict. All else, the alternatives among it, is
+// comment.
 func printFixes(w io.Writer, findings []finding) error {
 	for _, f := range findings {
 		var text strings.Builder
@@ -49,28 +55,29 @@ func printFixes(w io.Writer, findings []finding) error {
 			if err != nil {
 				return err
 			}
-			if n == 0 && len(f.Fixes) > 1 {
-				fmt.Fprintf(w, "# Proposed: %s.\n%s", f.Fixes[n].Title, doc)
+			if n == 0 && f.Fixes[n].Keeps {
+				fmt.Fprintf(w, "# Proposed: %s.\n%s%s", f.Fixes[n].Title, f.Fixes[n].deletesText(), doc)
 				continue
 			}
-			comment(w, "Alternative: "+f.Fixes[n].Title+".\n"+f.Fixes[n].effectText()+doc)
+			comment(w, "Alternative: "+f.Fixes[n].Title+".\n"+f.Fixes[n].effectText()+f.Fixes[n].deletesText()+doc)
 		}
 	}
 	return nil
+}
+
+// deletesText names what goes, as comments: YAML can't say it.
+func (f *fix) deletesText() string {
+	var text strings.Builder
+	for _, object := range f.Deletes {
+		fmt.Fprintf(&text, "# delete %s\n", object)
+	}
+	return text.String()
 }
 
 func comment(w io.Writer, text string) {
 	for line := range strings.Lines(text) {
 		fmt.Fprintln(w, strings.TrimRight("# "+line, " \n"))
 	}
-}
-
-func (f *fix) effectText() string {
-	var text strings.Builder
-	if f.Effect != nil {
-		printDiff(&text, f.Effect)
-	}
-	return text.String()
 }
 
 // yaml are the objects as documents.

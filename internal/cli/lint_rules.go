@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/policy"
 )
@@ -43,6 +45,11 @@ func tierOf(o v3.Object) string {
 func missingTiers(c *cluster) []finding {
 	var out []finding
 	tiers := c.tiersByName()
+	tier := func(name string, order *float64) []v3.Object {
+		t := &v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		t.Spec.Order, t.Spec.DefaultAction = order, v3.Deny
+		return []v3.Object{t}
+	}
 	for _, o := range c.policies() {
 		name := tierOf(o)
 		if tiers[name] != nil || policy.BuiltInTier(name) {
@@ -51,7 +58,11 @@ func missingTiers(c *cluster) []finding {
 		out = append(out, finding{
 			key: v3.KeyOf(o), Field: "spec.tier",
 			Message:  fmt.Sprintf("there is no Tier %s: the policy is enforced after all other tiers, and what it does not decide is denied", name),
-			Proposal: fmt.Sprintf("make the tier, with the order that it should have:\napiVersion: %s\nkind: Tier\nmetadata:\n  name: %s\nspec:\n  order: 500", v3.APIVersion, name),
+			Proposal: fmt.Sprintf("make the tier %s, with the order that it should have", name),
+			plans: []plan{
+				{title: "make the tier, without an order: its policies stay the last", objects: tier(name, nil)},
+				{title: "make the tier, before the default one", objects: tier(name, new(500.0))},
+			},
 		})
 	}
 	return out
@@ -62,7 +73,8 @@ func unusedPolicies(c *cluster) []finding {
 	for _, key := range policy.Unused(c.objects, c.state) {
 		out = append(out, finding{
 			key: key, Field: "spec.selector", Message: "selects none of the endpoints",
-			Proposal: "delete the policy, or correct its selector; deleting it opens and closes nothing now",
+			Proposal: "delete the policy, or correct its selector",
+			plans:    []plan{{title: "delete the policy", deletes: []v3.Key{key}, proven: len(c.state.Endpoints) > 0}},
 		})
 	}
 	return out
@@ -75,7 +87,7 @@ func overlappingPools(c *cluster) []finding {
 	}
 	var pools []pool
 	for _, o := range c.objects {
-		if p, ok := o.(*v3.IPPool); ok {
+		if p, ok := o.(*v3.IPPool); ok && !p.Spec.Disabled {
 			if cidr, _, err := v3.ParseCIDR(p.Spec.CIDR); err == nil {
 				pools = append(pools, pool{v3.KeyOf(o), cidr})
 			}
@@ -89,12 +101,24 @@ func overlappingPools(c *cluster) []finding {
 				out = append(out, finding{
 					key: p.key, Field: "spec.cidr",
 					Message:  fmt.Sprintf("%s overlaps %s of %s: an address could be handed out from both", p.cidr, q.cidr, q.key),
-					Proposal: "give one of the two another range; addresses in use stay as long as their pods do, and no verdict changes",
+					Proposal: "give one of the two another range, or hand out no more of it; addresses in use stay as long as their pods do",
+					plans:    []plan{closedPool(c, p.key, q.key, p.cidr.Bits() >= q.cidr.Bits())},
 				})
 			}
 		}
 	}
 	return out
+}
+
+// closedPool hands out no more of one of two pools: of the second where that lies within the first.
+func closedPool(c *cluster, second, first v3.Key, within bool) plan {
+	key, other := second, first
+	if !within {
+		key, other = first, second
+	}
+	pool := c.object(key).Copy().(*v3.IPPool)
+	pool.Spec.Disabled = true
+	return plan{title: fmt.Sprintf("hand out no more of %s, all of which lies in %s", key, other), objects: []v3.Object{pool}}
 }
 
 // logOnly finds policies that only log, in a tier that denies what no rule decides.
@@ -115,7 +139,11 @@ func logOnly(c *cluster) []finding {
 		out = append(out, finding{
 			key: v3.KeyOf(o), Field: "spec",
 			Message:  fmt.Sprintf("has Log rules alone: it decides nothing, and so the end of tier %s denies all that it logs", name),
-			Proposal: "end each direction with a rule that says what happens, such as\n- action: Pass\nwhich leaves the traffic to the next tier, and opens what is allowed there",
+			Proposal: "end each direction with a rule that says what happens",
+			plans: []plan{
+				{title: "say that it denies: end with action Deny", objects: []v3.Object{ending(o, v3.Deny)}},
+				{title: "leave it to later tiers: end with action Pass", objects: []v3.Object{ending(o, v3.Pass)}},
+			},
 		})
 	}
 	return out
@@ -125,25 +153,35 @@ func logOnly(c *cluster) []finding {
 func bakedIn(c *cluster) []finding {
 	var out []finding
 	for _, o := range c.policies() {
-		if o.GetKind() == v3.KindKubernetesNetworkPolicy || o.GetKind() == v3.KindClusterNetworkPolicy {
+		if !ours(o) {
 			continue
 		}
 		for _, side := range sidesOf(policySpec(o)) {
 			e := side.entity
-			add := func(field, what string, n int, proposal string) {
-				out = append(out, finding{
-					key: v3.KeyOf(o), Field: side.field + "." + field, Proposal: proposal,
+			add := func(field, what string, n int, negated bool) {
+				f := finding{
+					key: v3.KeyOf(o), Field: side.field + "." + field, Proposal: "keep them in a network set, with a label that no other selector means",
 					Message: fmt.Sprintf("%d %s are written into the rule: to change them is to change the policy", n, what),
-				})
+				}
+				objects := networkSetFor(o, side, negated)
+				switch {
+				case objects != nil:
+					f.plans = []plan{{title: "keep them in a network set, which the rule selects", objects: objects}}
+				case negated && o.GetNamespace() != "":
+					f.Proposal = "write the rule in a GlobalNetworkPolicy, with a network set in notSelector; in a NetworkPolicy notSelector means endpoints of the namespace alone"
+				default:
+					f.Proposal = "select what is meant by labels alone: a selector beside the list means what is in both"
+				}
+				out = append(out, f)
 			}
 			if several(e.Nets) {
-				add("nets", "nets", len(e.Nets), networkSetText(o, e, e.Nets, e.Domains))
+				add("nets", "nets", len(e.Nets), false)
 			}
 			if several(e.Domains) {
-				add("domains", "domains", len(e.Domains), networkSetText(o, e, e.Nets, e.Domains))
+				add("domains", "domains", len(e.Domains), false)
 			}
 			if several(e.NotNets) {
-				add("notNets", "nets", len(e.NotNets), notNetworkSetText(o, e))
+				add("notNets", "nets", len(e.NotNets), true)
 			}
 		}
 	}
@@ -175,42 +213,53 @@ func several(values []string) bool {
 	return len(values) > 1 && !slices.ContainsFunc(values, func(text string) bool { return strings.HasSuffix(text, "/0") })
 }
 
-// networkSetText proposes a set that holds nets and names, and how the rule is to find it: both at once, since they are a union in a
-// rule and a set alike, but a list and a selector are not.
-func networkSetText(o v3.Object, e *v3.EntityRule, nets, domains []string) string {
-	if e.Selector != "" || e.NamespaceSelector != "" || e.ServiceAccounts != nil {
-		return "select what is meant by labels alone: a selector beside the list means what is in both"
+// networkSetFor is a set that holds the nets and names of one side of a rule, or the nets that are not, and the policy that finds it by
+// label: nets and names at once, since they are a union in a rule and a set alike. Nil where the side has a selector already, which would
+// have to mean both, and where a notSelector would mean more than the set.
+func networkSetFor(o v3.Object, side ruleSide, negated bool) []v3.Object {
+	e := side.entity
+	spec := v3.NetworkSetSpec{Nets: e.Nets, AllowedEgressDomains: e.Domains}
+	taken := e.Selector != "" || e.NamespaceSelector != "" || e.ServiceAccounts != nil || e.Services != nil
+	if negated {
+		spec, taken = v3.NetworkSetSpec{Nets: e.NotNets}, e.NotSelector != "" || o.GetNamespace() != ""
 	}
-	return networkSetOf(o, nets, domains) + fmt.Sprintf("\nand write, in place of the lists,\nselector: set == %q", setName(o))
+	name := setName(o, side.field, negated)
+	if taken || len(name) > maxLabel {
+		return nil
+	}
+	meta := metav1.ObjectMeta{Name: name, Namespace: o.GetNamespace(), Labels: map[string]string{setLabel: name}}
+	set := v3.Object(&v3.GlobalNetworkSet{ObjectMeta: meta, Spec: spec})
+	if meta.Namespace != "" {
+		set = &v3.NetworkSet{ObjectMeta: meta, Spec: spec}
+	}
+	return []v3.Object{set, changed(o, func(spec *v3.PolicySpec) {
+		for _, own := range sidesOf(spec) {
+			if own.field == side.field {
+				selectSet(own.entity, fmt.Sprintf("%s == %q", setLabel, name), negated)
+			}
+		}
+	})}
 }
 
-func notNetworkSetText(o v3.Object, e *v3.EntityRule) string {
-	if e.NotSelector != "" {
-		return "exclude what is meant by labels alone, in notSelector"
+// selectSet writes a selector in place of the lists that it stands for.
+func selectSet(e *v3.EntityRule, text string, negated bool) {
+	if negated {
+		e.NotNets, e.NotSelector = nil, text
+	} else {
+		e.Nets, e.Domains, e.Selector = nil, nil, text
 	}
-	return networkSetOf(o, e.NotNets, nil) + fmt.Sprintf("\nand write, in place of the list,\nnotSelector: set == %q", setName(o))
 }
 
-func setName(o v3.Object) string { return strings.ReplaceAll(o.GetName(), ".", "-") }
+const (
+	setLabel = "network-set" // of a proposed set
+	maxLabel = 63            // of the value of a label, in Kubernetes
+)
 
-func networkSetOf(o v3.Object, nets, domains []string) string {
-	kind, namespace := v3.KindGlobalNetworkSet, ""
-	if o.GetNamespace() != "" {
-		kind, namespace = v3.KindNetworkSet, "\n  namespace: "+o.GetNamespace()
+// setName is a name of one set of a policy: "web-egress-0-destination".
+func setName(o v3.Object, field string, negated bool) string {
+	name := o.GetName() + "-" + strings.TrimPrefix(field, "spec.")
+	if negated {
+		name += "-not"
 	}
-	name := setName(o)
-	text := fmt.Sprintf("keep them in a network set, with labels that no other selector means:\napiVersion: %s\nkind: %s\nmetadata:\n  name: %s%s\n  labels: {set: %s}\nspec:",
-		v3.APIVersion, kind, name, namespace, name)
-	for _, list := range []struct {
-		field  string
-		values []string
-	}{{"nets", nets}, {"allowedEgressDomains", domains}} {
-		if len(list.values) > 0 {
-			text += "\n  " + list.field + ":"
-		}
-		for _, v := range list.values {
-			text += fmt.Sprintf("\n  - %q", v)
-		}
-	}
-	return text
+	return strings.NewReplacer("[", "-", "]", "", ".", "-").Replace(name)
 }

@@ -31,8 +31,8 @@ func poorScopes(c *cluster) []finding {
 					entityText(own.entity), tierOf(o)),
 				Proposal: fmt.Sprintf("select with the policy what the rule is for, and leave this out of the rule:\nspec:\n  selector: %s\nwhat else the policy selects is then released from the end of the tier", narrow),
 			}
-			if own.entity.NamespaceSelector == "" && own.entity.ServiceAccounts == nil {
-				c.scopeFixes(&f, o, own.entity.Selector, narrow.String(), rest.String())
+			if ours(o) {
+				c.scopeFixes(&f, o, entityText(own.entity), narrow.String(), rest.String())
 			}
 			out = append(out, f)
 		}
@@ -50,7 +50,7 @@ func (c *cluster) scopeFixes(f *finding, o v3.Object, text, narrow, rest string)
 	both, _ := resolve(append(with, remainder))
 	effect := newDiffAnswer(flatten.Diff(c.state, alone))
 	if !newDiffAnswer(flatten.Diff(c.state, both)).differs() {
-		f.Fixes = append(f.Fixes, fix{Title: "keeps every verdict: what the rule is not for has a policy of its own", objects: []v3.Object{scoped, remainder}})
+		f.Fixes = append(f.Fixes, fix{Title: "keeps every verdict: what the rule is not for has a policy of its own", Keeps: true, objects: []v3.Object{scoped, remainder}})
 	}
 	other := fix{Title: "the narrower policy alone", objects: []v3.Object{scoped}, Effect: effect}
 	if len(c.state.Endpoints) == 0 {
@@ -82,8 +82,8 @@ func scopedTo(o v3.Object, text, narrow string) v3.Object {
 	spec.Types = slices.Clone(spec.EffectiveTypes())
 	spec.Selector = narrow
 	for _, own := range ownSides(spec) {
-		if own.entity.Selector == text {
-			own.entity.Selector = ""
+		if entityText(own.entity) == text {
+			own.entity.Selector, own.entity.NamespaceSelector, own.entity.ServiceAccounts = "", "", nil
 		}
 	}
 	return o
@@ -95,8 +95,8 @@ func remainderOf(o v3.Object, text, rest string) v3.Object {
 	spec := policySpec(o)
 	spec.Types = slices.Clone(spec.EffectiveTypes())
 	spec.Selector = rest
-	spec.Ingress = slices.DeleteFunc(spec.Ingress, func(r v3.Rule) bool { return r.Destination.Selector == text })
-	spec.Egress = slices.DeleteFunc(spec.Egress, func(r v3.Rule) bool { return r.Source.Selector == text })
+	spec.Ingress = slices.DeleteFunc(spec.Ingress, func(r v3.Rule) bool { return entityText(&r.Destination) == text })
+	spec.Egress = slices.DeleteFunc(spec.Egress, func(r v3.Rule) bool { return entityText(&r.Source) == text })
 	o.SetName(o.GetName() + "-rest")
 	return o
 }
@@ -123,15 +123,41 @@ func narrowed(own string, e *v3.EntityRule) (both, rest *selector.Selector, ok b
 	if err != nil {
 		return nil, nil, false
 	}
-	rule, err := selector.Parse(e.Selector)
+	rule, err := entitySelector(e)
 	if err != nil {
 		return nil, nil, false
 	}
 	both = selector.And(policy, rule)
-	if e.NamespaceSelector == "" && e.ServiceAccounts == nil && both.String() == policy.String() {
+	if both.String() == policy.String() {
 		return nil, nil, false
 	}
 	return both, selector.And(policy, selector.Not(rule)), true
+}
+
+// entitySelector is what one side of a rule selects, as one selector over the labels of endpoints.
+func entitySelector(e *v3.EntityRule) (*selector.Selector, error) {
+	sel, err := selector.Parse(e.Selector)
+	if err == nil && e.NamespaceSelector != "" {
+		var namespaces *selector.Selector
+		if namespaces, err = selector.Parse(e.NamespaceSelector); err == nil {
+			sel = selector.And(sel, namespaces.ForNamespaces())
+		}
+	}
+	accounts := e.ServiceAccounts
+	if err != nil || accounts == nil {
+		return sel, err
+	}
+	sel = selector.And(sel, selector.Has(selector.LabelServiceAccount))
+	if len(accounts.Names) > 0 {
+		sel = selector.And(sel, selector.In(selector.LabelServiceAccount, accounts.Names))
+	}
+	if accounts.Selector != "" {
+		var labels *selector.Selector
+		if labels, err = selector.Parse(accounts.Selector); err == nil {
+			sel = selector.And(sel, labels.ForServiceAccounts())
+		}
+	}
+	return sel, err
 }
 
 // entityText are the selectors of one side, as they are written.

@@ -43,7 +43,12 @@ func shadowed(c *cluster) []finding {
 			if o.GetKind() == v3.KindKubernetesNetworkPolicy {
 				before = nil // these add to one another: that two allow the same is no mistake
 			}
-			out = append(out, shadowedIn(reader, p, dir, earlierRules(compiled, p.Tier, before, dir))...)
+			for _, f := range shadowedIn(reader, p, dir, earlierRules(compiled, p.Tier, before, dir)) {
+				if less := withoutRule(o, dir, f.rule); less != nil {
+					f.plans = []plan{{title: "delete the rule", objects: []v3.Object{less}, proven: true}}
+				}
+				out = append(out, f)
+			}
 		}
 	}
 	return out
@@ -86,7 +91,7 @@ func shadowedIn(sets *flatten.Sets, p *dataplane.Policy, dir dataplane.Direction
 		}
 		if by, ok := coveredBy(sets, rules[i:end], earlier); ok {
 			out = append(out, finding{
-				key: keyOfPolicy(p.ID), Field: fmt.Sprintf("spec.%s[%d]", dir, rules[i].Index),
+				key: keyOfPolicy(p.ID), rule: rules[i].Index, Field: fmt.Sprintf("spec.%s[%d]", dir, rules[i].Index),
 				Message:  "can never match: all that it would is matched before by " + coversText(p.ID, dir, by, earlier),
 				Proposal: "delete the rule, which opens and closes nothing; or, if it is meant, put it before those",
 			})

@@ -21,7 +21,7 @@ func tierOrder(c *cluster) []finding {
 	var out []finding
 	seen := map[string]bool{}
 	for _, e := range sortedEndpoints(c.state) {
-		var before []string
+		var before []dataplane.EndpointTier
 		for _, t := range e.Tiers {
 			if len(before) > 0 {
 				for _, f := range c.late(e, &t, before) {
@@ -32,7 +32,7 @@ func tierOrder(c *cluster) []finding {
 				}
 			}
 			if len(t.Egress) > 0 && t.Default == dataplane.Deny && !c.passes(t.Egress) {
-				before = append(before, "tier "+t.Name)
+				before = append(before, t)
 			}
 		}
 	}
@@ -40,8 +40,12 @@ func tierOrder(c *cluster) []finding {
 }
 
 // late are the rules of a tier that allow general traffic after the tiers before it.
-func (c *cluster) late(e *dataplane.Endpoint, t *dataplane.EndpointTier, before []string) []finding {
+func (c *cluster) late(e *dataplane.Endpoint, t *dataplane.EndpointTier, before []dataplane.EndpointTier) []finding {
 	var out []finding
+	var names []string
+	for _, b := range before {
+		names = append(names, "tier "+b.Name)
+	}
 	for _, id := range t.Egress {
 		rules := c.state.Policies[id].Egress
 		for i := range rules {
@@ -49,13 +53,42 @@ func (c *cluster) late(e *dataplane.Endpoint, t *dataplane.EndpointTier, before 
 			if what == "" {
 				continue
 			}
-			out = append(out, finding{
+			f := finding{
 				key: keyOfPolicy(id), Field: fmt.Sprintf("spec.egress[%d]", rules[i].Index),
 				Message: fmt.Sprintf("%s is allowed in tier %s, but %s has to cross %s first, which denies at its end what it does not decide",
-					what, t.Name, e.ID, strings.Join(before, ", ")),
-				Proposal: fmt.Sprintf("allow it before %s, or let each of these tiers pass it on", before[0]),
-			})
+					what, t.Name, e.ID, strings.Join(names, ", ")),
+				Proposal: fmt.Sprintf("allow it before %s, or let each of these tiers pass it on", names[0]),
+			}
+			if objects := c.passedOn(id, rules[i].Index, before); objects != nil {
+				f.plans = []plan{{title: "let " + strings.Join(names, ", ") + " pass it on", objects: objects}}
+			}
+			out = append(out, f)
 		}
+	}
+	return out
+}
+
+// passedOn are policies of earlier tiers, one each, that leave to later ones what a rule of a policy allows; nil where that can't be
+// written.
+func (c *cluster) passedOn(id dataplane.PolicyID, rule int, before []dataplane.EndpointTier) []v3.Object {
+	from := c.object(keyOfPolicy(id))
+	if from == nil || !ours(from) || rule >= len(policySpec(from).Egress) {
+		return nil
+	}
+	passed := policySpec(from).Egress[rule]
+	passed.Action = v3.Pass
+	for _, e := range []*v3.EntityRule{&passed.Source, &passed.Destination} {
+		if e.Selector != "" || e.NamespaceSelector != "" || e.NotSelector != "" || e.ServiceAccounts != nil || e.Services != nil || len(e.Domains) > 0 {
+			return nil // in another policy a selector may mean others
+		}
+	}
+	var out []v3.Object
+	for _, t := range before {
+		last := c.object(keyOfPolicy(t.Egress[len(t.Egress)-1]))
+		if last == nil || !ours(last) {
+			return nil
+		}
+		out = append(out, changed(last, func(spec *v3.PolicySpec) { spec.Egress = append(spec.Egress, passed) }))
 	}
 	return out
 }
@@ -94,7 +127,7 @@ func unsupportedOnWindows(c *cluster) []finding {
 	c.eachUnsupportedOnWindows(func(e *dataplane.Endpoint, u dataplane.Unsupported) {
 		if !seen[u] {
 			seen[u] = true
-			out = append(out, windowsFinding(e, u))
+			out = append(out, c.windowsFinding(e, u))
 		}
 	})
 	return out
@@ -119,15 +152,35 @@ func (c *cluster) eachUnsupportedOnWindows(visit func(*dataplane.Endpoint, datap
 	}
 }
 
-func windowsFinding(e *dataplane.Endpoint, u dataplane.Unsupported) finding {
+func (c *cluster) windowsFinding(e *dataplane.Endpoint, u dataplane.Unsupported) finding {
 	f := finding{
 		key: keyOfPolicy(u.Policy), Message: fmt.Sprintf("on %s, which is on a Windows node: %s", e.ID, u.Reason),
 		Proposal: "write the rule without it for endpoints on Windows, or select other endpoints; what is in force there until then is said above",
 	}
 	if u.Policy == (dataplane.PolicyID{}) {
 		f.Object = string(e.ID)
-	} else {
-		f.Field = fmt.Sprintf("spec.%s[%d]", u.Direction, u.Rule)
+		return f
 	}
+	f.Field = fmt.Sprintf("spec.%s[%d]", u.Direction, u.Rule)
+	f.plans = windowsPlans(c.object(f.key), u)
 	return f
+}
+
+// windowsPlans are forms of a rule that Windows knows.
+func windowsPlans(o v3.Object, u dataplane.Unsupported) []plan {
+	if o == nil || !ours(o) || u.Rule < 0 || u.Rule >= len(*rulesAt(policySpec(o), u.Direction)) {
+		return nil
+	}
+	rule := (*rulesAt(policySpec(o), u.Direction))[u.Rule]
+	switch {
+	case rule.Action == v3.Log:
+		return []plan{{title: "leave the Log rule out: nothing is logged on Linux either", objects: []v3.Object{withoutRule(o, u.Direction, u.Rule)}}}
+	case rule.ICMP != nil || rule.NotICMP != nil:
+		whole := changed(o, func(spec *v3.PolicySpec) {
+			r := &(*rulesAt(spec, u.Direction))[u.Rule]
+			r.ICMP, r.NotICMP = nil, nil
+		})
+		return []plan{{title: "match the protocol, whatever the type of ICMP", objects: []v3.Object{whole}}}
+	}
+	return nil
 }
