@@ -18,6 +18,9 @@
 // forwards; Explain does so for both ends of a flow and for the host endpoints on the way (way.go). All are about first packets: connection
 // tracking is not modelled.
 //
+// Promote puts staged policies in the place of those that they stand for (staged.go). Status says what becomes of one policy (status.go),
+// PeersOf what the selectors of its rules match (rulepeers.go), Unused which select nothing.
+//
 // Invariants: output is a function of the resources of now only, never of their history. Objects are never changed. What can't be
 // read never opens anything, and is named in the Report. The package does no I/O and has no clock, goroutine, lock or logger.
 //

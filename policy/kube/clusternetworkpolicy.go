@@ -21,9 +21,6 @@ const (
 	maxRuleName        = 100
 )
 
-// ruleNameAnnotation keeps the name of a rule.
-const ruleNameAnnotation = "policy.networking.k8s.io/rule-name"
-
 // clusterPolicy is a ClusterNetworkPolicy as far as it can be read at once. Its parts are read one by one, so that one which can't be
 // read spoils no other.
 type clusterPolicy struct {

@@ -41,7 +41,7 @@ egress:
 		t.Fatal(errs)
 	}
 	tcp, udp := &v3.Protocol{Name: "TCP"}, &v3.Protocol{Name: "UDP"}
-	name := &v3.RuleMetadata{Annotations: map[string]string{ruleNameAnnotation: "first"}}
+	name := &v3.RuleMetadata{Annotations: map[string]string{annotationName: "first"}}
 	ports, byName := []v3.Port{{Min: 80, Max: 90}}, []v3.Port{{Name: "web"}}
 	anyPod := v3.EntityRule{Selector: `projectcalico.org/orchestrator == "k8s"`, NamespaceSelector: "all()"}
 	x := v3.EntityRule{Selector: `app == "x" && projectcalico.org/orchestrator == "k8s"`, NamespaceSelector: "all()"}
@@ -57,7 +57,10 @@ egress:
 				{Action: v3.Allow, Written: 1, Source: x, Destination: v3.EntityRule{Ports: byName}, Metadata: name},
 			},
 			Egress: []v3.Rule{
-				{Action: v3.Pass, Written: 1, Destination: v3.EntityRule{NodeSelector: `zone == "z"`}},
+				{
+					Action: v3.Pass, Written: 1, Destination: v3.EntityRule{NodeSelector: `zone == "z"`},
+					Metadata: &v3.RuleMetadata{Annotations: map[string]string{annotationNodes: `zone == "z"`}},
+				},
 				{Action: v3.Allow, Written: 2, Protocol: udp, Destination: v3.EntityRule{Nets: []string{"10.0.0.0/8", "fd00::/8"}, Ports: []v3.Port{{Min: 53, Max: 53}}}},
 				{Action: v3.Allow, Written: 2, Protocol: udp, Destination: v3.EntityRule{Domains: []string{"example.com"}, Ports: []v3.Port{{Min: 53, Max: 53}}}},
 			},

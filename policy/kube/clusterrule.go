@@ -96,16 +96,18 @@ func (r *clusterRuleConverter) convert(raw json.RawMessage) []v3.Rule {
 		r.lose(".protocols", "destinationNamedPort names a port of pods, and a peer is none", "numbers beside networks, nodes and domainNames")
 		protocols = []portMatch{{}}
 	}
+	name := r.name(in.Name)
 	if r.lost != "" && r.action == v3.Allow {
-		return []v3.Rule{{Action: v3.Allow, Unsupported: r.lost, Metadata: r.name(in.Name)}}
+		return []v3.Rule{{Action: v3.Allow, Unsupported: r.lost, Metadata: r.metadata(name, &v3.EntityRule{})}}
 	}
-	return r.combine(peers, protocols, r.name(in.Name))
+	return r.combine(peers, protocols, name)
 }
 
 // combine makes a rule for each peer and protocol.
-func (r *clusterRuleConverter) combine(peers []v3.EntityRule, protocols []portMatch, metadata *v3.RuleMetadata) []v3.Rule {
+func (r *clusterRuleConverter) combine(peers []v3.EntityRule, protocols []portMatch, name string) []v3.Rule {
 	var out []v3.Rule
 	for _, peer := range peers {
+		metadata := r.metadata(name, &peer)
 		for _, p := range protocols {
 			rule := v3.Rule{Action: r.action, Protocol: p.protocol, Unsupported: r.lost, Metadata: metadata}
 			if r.egress {
@@ -166,16 +168,33 @@ func (r *clusterRuleConverter) readFaults(in *clusterRule, faults []error) {
 	}
 }
 
-func (r *clusterRuleConverter) name(raw json.RawMessage) *v3.RuleMetadata {
+func (r *clusterRuleConverter) name(raw json.RawMessage) string {
 	if len(raw) == 0 {
-		return nil
+		return ""
 	}
 	name, err := readPart[string](raw)
 	r.limit(err == nil && len(name) <= maxRuleName, r.field+".name", "is no text of that length", fmt.Sprintf("at most %d characters", maxRuleName))
-	if name == "" {
+	return name
+}
+
+// The annotations of a rule: its name, and what of it the form of the view has no room for, so that nobody who prints it is misled.
+const (
+	annotationName        = "policy.networking.k8s.io/name"
+	annotationNodes       = "felid.dev/nodes"
+	annotationUnsupported = "felid.dev/unsupported"
+)
+
+func (r *clusterRuleConverter) metadata(name string, peer *v3.EntityRule) *v3.RuleMetadata {
+	annotations := map[string]string{}
+	for key, value := range map[string]string{annotationName: name, annotationNodes: peer.NodeSelector, annotationUnsupported: r.lost} {
+		if value != "" {
+			annotations[key] = value
+		}
+	}
+	if len(annotations) == 0 {
 		return nil
 	}
-	return &v3.RuleMetadata{Annotations: map[string]string{ruleNameAnnotation: name}}
+	return &v3.RuleMetadata{Annotations: annotations}
 }
 
 // peers is what each peer means; where one can't be read, anybody.
