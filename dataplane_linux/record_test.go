@@ -221,7 +221,7 @@ func (w *world) hostEndpoint(c *dataplane.Changes) {
 	}
 	ep := &dataplane.Endpoint{
 		ID: id, Interface: rapid.SampledFrom([]string{"*", "*", "", "eth0", "eth1", "lo", "fld9", "eth+"}).Draw(w.t, "interface"),
-		Addresses: rapid.SampledFrom([][]netip.Addr{addresses("172.18.0.1"), addresses("172.18.0.2", "fd00:18::2"), nil}).Draw(w.t, "addresses"),
+		Addresses: rapid.SampledFrom([][]netip.Addr{addresses("172.18.0.1"), addresses("172.18.0.1", "172.18.0.2", "fd00:18::2"), nil}).Draw(w.t, "addresses"),
 		Host:      &dataplane.HostEndpoint{},
 	}
 	if rapid.IntRange(0, 5).Draw(w.t, "fault") == 0 {

@@ -62,24 +62,28 @@ func (h *hosts) all() iter.Seq2[string, *dataplane.Endpoint] {
 // restSuffix takes the place of an interface in the names of chains; no interface that is taken has it.
 const restSuffix = "+"
 
-// hosts finds the interface of each host endpoint. Of two for one interface the first counts, those that can't be read before the others.
+// hosts finds the interfaces of each host endpoint. Of two for one interface the first counts, those that can't be read before the others; one that
+// is left without any is a fault.
 func (r *renderer) hosts(eps iter.Seq[*dataplane.Endpoint]) *hosts {
 	h := &hosts{faults: map[dataplane.EndpointID]error{}}
 	taken := map[string]dataplane.EndpointID{}
 	for _, ep := range slices.SortedFunc(eps, hostOrder) {
-		name, err := r.hostInterface(ep)
-		if first, is := taken[name]; err == nil && is {
-			err = fmt.Errorf("%s: interface %s: %s comes first; want one host endpoint for an interface", ep.ID, name, first)
+		names, err := r.hostInterfaces(ep)
+		got := false
+		for _, name := range names {
+			if first, is := taken[name]; is {
+				err = fmt.Errorf("%s: interface %s: %s comes first; want one host endpoint for an interface", ep.ID, name, first)
+				continue
+			}
+			if taken[name], got = ep.ID, true; name == everyOther {
+				h.rest = ep
+				continue
+			}
+			h.named = append(h.named, hostInterface{name, ep})
 		}
-		if err != nil {
+		if !got {
 			h.faults[ep.ID] = err
-			continue
 		}
-		if taken[name] = ep.ID; name == everyOther {
-			h.rest = ep
-			continue
-		}
-		h.named = append(h.named, hostInterface{name, ep})
 	}
 	slices.SortFunc(h.named, func(a, b hostInterface) int { return strings.Compare(a.name, b.name) })
 	return h
@@ -95,29 +99,33 @@ func hostOrder(a, b *dataplane.Endpoint) int {
 	return cmp.Or(cmp.Compare(fault(a), fault(b)), cmp.Compare(a.ID, b.ID))
 }
 
-// hostInterface is the name of the interface, or everyOther.
-func (r *renderer) hostInterface(ep *dataplane.Endpoint) (string, error) {
+// hostInterfaces are the names of the interfaces that an endpoint is for, or everyOther; without one it is an error.
+func (r *renderer) hostInterfaces(ep *dataplane.Endpoint) ([]string, error) {
 	switch name := ep.Interface; {
 	case name == everyOther:
-		return name, nil
 	case name == "":
-		return r.interfaceByAddress(ep)
+		return r.interfacesByAddress(ep)
 	case strings.HasPrefix(name, r.host.InterfacePrefix):
-		return "", fmt.Errorf("%s: interface %s begins with %q, the prefix of pods' interfaces on this host", ep.ID, name, r.host.InterfacePrefix)
+		return nil, fmt.Errorf("%s: interface %s begins with %q, the prefix of pods' interfaces on this host", ep.ID, name, r.host.InterfacePrefix)
 	case !interfaceName(name):
-		return "", fmt.Errorf("%s: interface %q: want at most 15 letters, digits, \".\", \"-\" and \"_\"", ep.ID, name)
+		return nil, fmt.Errorf("%s: interface %q: want at most 15 letters, digits, \".\", \"-\" and \"_\"", ep.ID, name)
 	}
-	return ep.Interface, nil
+	return []string{ep.Interface}, nil
 }
 
-// interfaceByAddress is the one that has the first of the endpoint's addresses that any has.
-func (r *renderer) interfaceByAddress(ep *dataplane.Endpoint) (string, error) {
+// interfacesByAddress are those that have one of the endpoint's addresses.
+func (r *renderer) interfacesByAddress(ep *dataplane.Endpoint) ([]string, error) {
+	var out []string
 	for _, a := range ep.Addresses {
 		if name := r.cfg.Devices[a]; name != "" && name != loopback && !strings.HasPrefix(name, r.host.InterfacePrefix) && interfaceName(name) {
-			return name, nil
+			out = append(out, name)
 		}
 	}
-	return "", fmt.Errorf("%s: no interface of this host has one of its addresses %v", ep.ID, ep.Addresses)
+	slices.Sort(out)
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s: no interface of this host has one of its addresses %v", ep.ID, ep.Addresses)
+	}
+	return slices.Compact(out), nil
 }
 
 // loopback is never policed, unless an endpoint names it.
