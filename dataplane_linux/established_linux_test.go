@@ -305,3 +305,37 @@ func (o *operation) checkStanding(name string, conn net.Conn, want fate) {
 		o.t.Errorf("%s goes on", name)
 	}
 }
+
+// TestHairpin: what a pod sends to its own service comes back to it, with its address translated before policy and its source masqueraded
+// after it. Policy sees the pod at both ends; the answer finds its way back.
+func TestHairpin(t *testing.T) {
+	const to = "source: {selector: role == \"client\"}"
+	for _, backend := range backends {
+		for name, allows := range map[string]bool{"allowed": true, "denied": false} {
+			t.Run(backend+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				o := begin(t, backend)
+				if allows { // the server's policy names those with the server's own label
+					o.text = strings.ReplaceAll(o.text, to, "source: {selector: app == \"server\"}")
+					o.apply()
+				}
+				o.service("10.96.0.1", "10.65.0.2", "iptables-"+backend)
+				o.service("fd00:96::1", "fd00:65::2", "ip6tables-"+backend)
+				want := dataplane.Deny
+				if allows {
+					want = dataplane.Allow
+				}
+				for _, service := range []string{"10.96.0.1", "fd00:96::1"} {
+					o.expect(want, "server", service, 8000)
+				}
+			})
+		}
+	}
+}
+
+// service is port 8000 of an address, translated to port 80 of a pod as kube-proxy does: what comes from that very pod is masqueraded.
+func (o *operation) service(address, pod, program string) {
+	o.t.Helper()
+	o.run(program, "-t", "nat", "-A", "PREROUTING", "-d", address, "-p", "tcp", "--dport", "8000", "-j", "DNAT", "--to-destination", net.JoinHostPort(pod, "80"))
+	o.run(program, "-t", "nat", "-A", "POSTROUTING", "-s", pod, "-d", pod, "-j", "MASQUERADE")
+}
