@@ -202,12 +202,15 @@ func (w *world) walkProfiles(e *endpoint, dir dataplane.Direction, t Tuple) (dat
 	return dataplane.Deny, byNoProfile
 }
 
-// walkRules returns the first action but Log, and the rule's index; -1 where no rule decides.
+// walkRules returns the first action but Log, and the rule's index, as written; -1 where no rule decides.
 func (w *world) walkRules(rules []v3.Rule, namespace string, t Tuple) (dataplane.Action, int) {
 	for i := range rules {
 		r := readRule(&rules[i])
 		if r.skip || r.action == dataplane.Log || !w.matches(r, namespace, t) {
 			continue
+		}
+		if written := rules[i].Written; written > 0 {
+			return r.action, written - 1
 		}
 		return r.action, i
 	}

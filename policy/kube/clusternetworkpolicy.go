@@ -21,6 +21,9 @@ const (
 	maxRuleName        = 100
 )
 
+// unreadableScope is no selector, as unreadableSelector.
+const unreadableScope = `unreadable "spec.subject or spec.tier"`
+
 // clusterPolicy is a ClusterNetworkPolicy as far as it can be read at once. Its parts are read one by one, so that one which can't be
 // read spoils no other.
 type clusterPolicy struct {
@@ -58,7 +61,7 @@ func DecodeClusterNetworkPolicy(text []byte, strict bool) (*v3.GlobalNetworkPoli
 	out.Spec.Tier, out.Spec.Order = c.tier(in.Spec.Tier), c.priority(in.Spec.Priority)
 	out.Spec.Selector, out.Spec.NamespaceSelector = c.subject(in.Spec.Subject)
 	if c.faults(faults) || out.Spec.Tier == "" {
-		out.Spec.Selector = unreadableSelector
+		out.Spec.Selector = unreadableScope
 	}
 	out.Spec.Ingress = c.rules("spec.ingress", in.Spec.Ingress, false)
 	out.Spec.Egress = c.rules("spec.egress", in.Spec.Egress, true)
@@ -137,7 +140,7 @@ func (c *clusterConverter) priority(raw json.RawMessage) *float64 {
 	const valid = "0 to 1000, lowest first"
 	n, err := readPart[int32](raw)
 	if err != nil {
-		c.report("spec.priority", err.Error()+"; the policy comes last in its tier", valid)
+		c.report("spec.priority", err.Error()+", and so it comes last in its tier", valid)
 		return nil
 	}
 	c.limit(n >= 0 && n <= maxClusterPriority, "spec.priority", fmt.Sprintf("%d is out of range", n), valid)
@@ -153,7 +156,7 @@ func (c *clusterConverter) subject(raw json.RawMessage) (pods, namespaces string
 	}
 	if err != nil {
 		c.report("spec.subject", err.Error()+"; the policy counts as absent", "one of namespaces and pods")
-		return unreadableSelector, ""
+		return unreadableScope, ""
 	}
 	return e.Selector, e.NamespaceSelector
 }

@@ -128,7 +128,7 @@ func TestClusterNetworkPolicyFaults(t *testing.T) {
 				t.Errorf("reported %q, want %q: %v", got, test.fields, errs)
 			}
 			rules := outline(append(p.Spec.Ingress, p.Spec.Egress...))
-			if p.Spec.Selector == unreadableSelector {
+			if p.Spec.Selector == unreadableScope {
 				rules = "absent"
 			}
 			if rules != test.rules {
@@ -169,7 +169,7 @@ func TestClusterNetworkPolicyTwice(t *testing.T) {
 			continue
 		}
 		got := outline(p.Spec.Egress)
-		if p.Spec.Selector == unreadableSelector {
+		if p.Spec.Selector == unreadableScope {
 			got = "absent"
 		}
 		if got != want {

@@ -51,7 +51,7 @@ func note(spec *v3.PolicySpec, errs []v3.FieldError) {
 		return // the policy is reported as a whole
 	}
 	for _, e := range errs {
-		rule := v3.Rule{Action: v3.Allow, Invalid: "from " + e.Field + ": " + e.Problem}
+		rule := v3.Rule{Action: v3.Allow, Invalid: "from " + e.Field + ": " + e.Problem, Written: writtenAt(e.Field)}
 		egress := strings.HasPrefix(e.Field, "spec.egress[") ||
 			!strings.HasPrefix(e.Field, "spec.ingress[") && !slices.Contains(spec.Types, v3.PolicyTypeIngress)
 		if egress {
@@ -60,6 +60,17 @@ func note(spec *v3.PolicySpec, errs []v3.FieldError) {
 			spec.Ingress = append(spec.Ingress, rule)
 		}
 	}
+}
+
+// writtenAt is the number, from 1, of the rule that a field is in; 0 for none.
+func writtenAt(field string) int {
+	for _, form := range []string{"spec.ingress[%d]", "spec.egress[%d]"} {
+		var i int
+		if n, err := fmt.Sscanf(field, form, &i); n == 1 && err == nil {
+			return i + 1
+		}
+	}
+	return 0
 }
 
 // decoder finds what can't be read of a policy.

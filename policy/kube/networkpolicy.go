@@ -130,7 +130,7 @@ func (c *converter) ingress(rules []networkingv1.NetworkPolicyIngressRule) []v3.
 		peers, ports := c.peers(field+".from", rules[i].From), c.ports(field+".ports", rules[i].Ports)
 		for _, peer := range peers {
 			for _, port := range ports {
-				out = append(out, v3.Rule{Action: v3.Allow, Protocol: port.protocol, Source: peer, Destination: v3.EntityRule{Ports: port.ports}})
+				out = append(out, v3.Rule{Action: v3.Allow, Protocol: port.protocol, Source: peer, Destination: v3.EntityRule{Ports: port.ports}, Written: i + 1})
 			}
 		}
 	}
@@ -148,7 +148,7 @@ func (c *converter) egress(rules []networkingv1.NetworkPolicyEgressRule) []v3.Ru
 		for _, peer := range peers {
 			for _, port := range ports {
 				peer.Ports = port.ports
-				out = append(out, v3.Rule{Action: v3.Allow, Protocol: port.protocol, Destination: peer})
+				out = append(out, v3.Rule{Action: v3.Allow, Protocol: port.protocol, Destination: peer, Written: i + 1})
 			}
 		}
 	}

@@ -2,11 +2,14 @@ package kube
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	networkingv1 "k8s.io/api/networking/v1"
+	"sigs.k8s.io/yaml"
 
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/policy/selector"
@@ -129,14 +132,42 @@ func TestNetworkPolicyRules(t *testing.T) {
 			if diff := cmp.Diff(c.types, got.Spec.Types); diff != "" {
 				t.Error("types", diff)
 			}
-			if diff := cmp.Diff(c.ingress, got.Spec.Ingress); diff != "" {
+			if diff := cmp.Diff(c.ingress, got.Spec.Ingress, besidesNumber); diff != "" {
 				t.Error("ingress", diff)
 			}
-			if diff := cmp.Diff(c.egress, got.Spec.Egress); diff != "" {
+			if diff := cmp.Diff(c.egress, got.Spec.Egress, besidesNumber); diff != "" {
 				t.Error("egress", diff)
 			}
 			compareErrors(t, errs, c.errors)
 		})
+	}
+}
+
+// besidesNumber leaves the numbers of rules to TestRulesAreNumberedAsWritten.
+var besidesNumber = cmpopts.IgnoreFields(v3.Rule{}, "Written")
+
+func TestRulesAreNumberedAsWritten(t *testing.T) {
+	text, err := yaml.YAMLToJSON([]byte(`{metadata: {name: p}, spec: {
+		ingress: [{from: [{podSelector: {}}, {ipBlock: {cidr: x}}, {ipBlock: {cidr: 10.0.0.0/8}}]}, {mood: 1}, {}],
+		egress: [{ports: [{port: 1}, {port: 2, protocol: UDP}]}, {to: [{}]}, {}]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, p, _, err := DecodeNetworkPolicy(text, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for direction, want := range map[string][]int{"ingress": {1, 1, 3, 1, 2}, "egress": {1, 1, 3, 2}} {
+		rules, got := p.Spec.Ingress, []int{}
+		if direction == "egress" {
+			rules = p.Spec.Egress
+		}
+		for _, r := range rules {
+			got = append(got, r.Written)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %v, want %v", direction, got, want)
+		}
 	}
 }
 
@@ -173,7 +204,7 @@ func TestNetworkPolicyExample(t *testing.T) {
 		Tier: "default", Order: &order, Types: []v3.PolicyType{v3.PolicyTypeIngress},
 		Selector: `projectcalico.org/orchestrator == "k8s" && role == "db"`,
 		Ingress: []v3.Rule{{
-			Action: v3.Allow, Protocol: tcp,
+			Action: v3.Allow, Protocol: tcp, Written: 1,
 			Source:      v3.EntityRule{Selector: `projectcalico.org/orchestrator == "k8s" && role == "frontend"`},
 			Destination: v3.EntityRule{Ports: numbers(6379, 6379)},
 		}},
