@@ -1,6 +1,7 @@
 package local
 
 import (
+	"strings"
 	"testing"
 
 	v3 "github.com/felid-net/felid/api/v3"
@@ -48,5 +49,19 @@ func TestClusterPolicyOfAStore(t *testing.T) {
 	p := list.Objects[0].(*v3.GlobalNetworkPolicy)
 	if v3.KeyOf(p).String() != "ClusterNetworkPolicy p" || len(p.Spec.Egress) != 2 || p.Spec.Egress[1].Unsupported == "" {
 		t.Errorf("%+v", p)
+	}
+}
+
+// TestOrderThatCantBeRead: such a policy is in force as the last of its tier, which nothing but a fault says.
+func TestOrderThatCantBeRead(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "p.yaml", strings.Replace(clusterYAML, "priority: 1", "priority: first", 1))
+	write(t, dir, "np.yaml", "{apiVersion: projectcalico.org/v3, kind: NetworkPolicy, metadata: {name: np, namespace: a}, spec: {order: first}}")
+	s := openStore(t, dir)
+	for kind, field := range map[v3.Kind]string{v3.KindClusterNetworkPolicy: "spec.priority", v3.KindNetworkPolicy: "spec.order"} {
+		list, err := s.List(t.Context(), kind, "")
+		if err != nil || len(list.Objects) != 1 || len(list.Faults) != 1 || !strings.Contains(list.Faults[0].String(), field) {
+			t.Errorf("%s: %+v, %v", kind, list, err)
+		}
 	}
 }

@@ -355,10 +355,18 @@ func faultsOf(path string, c *contents) []datastore.Fault {
 	return faults
 }
 
-// unknownScope tells whether e is an unknown field of a policy outside of its rules.
+// unknownScope tells whether e is an unknown field of a policy outside of its rules, or an order that can't be read: of neither does the
+// object itself tell.
 func unknownScope(e *v3.FieldError) bool {
-	kind := keyFrom(e.Object).Kind
-	return (kind == v3.KindNetworkPolicy || kind == v3.KindGlobalNetworkPolicy || kind == v3.KindClusterNetworkPolicy) && strings.HasPrefix(e.Problem, "unknown field") &&
+	switch keyFrom(e.Object).Kind {
+	case v3.KindNetworkPolicy, v3.KindGlobalNetworkPolicy, v3.KindClusterNetworkPolicy:
+	default:
+		return false
+	}
+	if e.Field == "spec.order" || e.Field == "spec.priority" {
+		return true
+	}
+	return strings.HasPrefix(e.Problem, "unknown field") &&
 		strings.HasPrefix(e.Field, "spec.") && !strings.HasPrefix(e.Field, "spec.ingress[") && !strings.HasPrefix(e.Field, "spec.egress[")
 }
 
