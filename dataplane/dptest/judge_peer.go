@@ -214,7 +214,7 @@ func targets(ports []v3.ServicePort, e *endpoint) []v3.EndpointPort {
 			continue
 		}
 		for _, own := range e.ports {
-			if own.Name == p.Target.Name {
+			if number, _ := own.Protocol.Number8(); own.Name == p.Target.Name && isProtocol(&p.Protocol, number) {
 				out = append(out, v3.EndpointPort{Name: p.Name, Protocol: own.Protocol, Port: own.Port})
 			}
 		}
