@@ -88,14 +88,16 @@ func (c *Case) target(text string) (end, uint16, error) {
 // checkWay refuses a flow that would prove something else than its line says.
 func (c *Case) checkWay(f Flow, from, sent end) error {
 	if f.SentTo.IsValid() {
-		if !hasPorts(f.Protocol) || !f.SentTo.Addr().IsValid() {
-			return fmt.Errorf("dnat needs a protocol with ports, and an address of the family")
+		if !hasPorts(f.Protocol) {
+			return fmt.Errorf("dnat needs a protocol with ports")
 		}
-		if len(f.hops) == 0 || string(f.hops[0].Node) == "" {
+		if len(f.hops) == 0 || f.hops[0].Node == "" {
 			return fmt.Errorf("dnat: no node translates %s", f.SentTo)
 		}
 		if first, last := f.hops[0], f.hops[len(f.hops)-1]; first.In == Uplink && last.Node != first.Node {
 			return fmt.Errorf("dnat: the answer of %s would not come back by node %s", f.To, first.Node)
+		} else if len(f.hops) > 1 && last.Node == first.Node {
+			return fmt.Errorf("dnat: node %s would not take an address of its own from elsewhere", first.Node)
 		}
 	}
 	for _, e := range []*endpoint{from.hostEndpoint, sent.hostEndpoint} {

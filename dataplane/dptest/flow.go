@@ -332,8 +332,8 @@ func (s *spec) expand(c *Case) ([]Flow, error) {
 	}
 	var flows []Flow
 	for _, family := range []uint8{4, 6} {
-		src, dst := ofFamily(from.addrs, family), ofFamily(to.addrs, family)
-		if !src.IsValid() || !dst.IsValid() || s.family != 0 && s.family != family {
+		src, dst, sentTo := ofFamily(from.addrs, family), ofFamily(to.addrs, family), ofFamily(sent.addrs, family)
+		if !src.IsValid() || !dst.IsValid() || !sentTo.IsValid() || s.family != 0 && s.family != family {
 			continue
 		}
 		for _, t := range s.tuples {
@@ -343,7 +343,7 @@ func (s *spec) expand(c *Case) ([]Flow, error) {
 			t.Src, t.Dst = src, dst
 			f := Flow{From: from.name, To: to.name, Tuple: t, Spoofed: s.as.IsValid(), Want: s.want}
 			if s.dnat != "" {
-				f.SentTo, f.DstPort = netip.AddrPortFrom(ofFamily(sent.addrs, family), t.DstPort), port
+				f.SentTo, f.DstPort = netip.AddrPortFrom(sentTo, t.DstPort), port
 			}
 			f.Text = fmt.Sprintf("%s (%s)", s.line, f.Tuple)
 			if s.dnat != "" {

@@ -54,7 +54,7 @@ func (c *Case) way(f Flow) []Hop {
 	for i, node := range nodes {
 		h := c.hop(f.Tuple, node, Uplink, Uplink)
 		if node == translator {
-			h.SentTo, h.SentOut, translated = f.SentTo, Uplink, true
+			h.SentTo, h.SentOut, translated = f.SentTo, c.route(node, f.SentTo.Addr()), true
 		}
 		if !translated {
 			h.Dst, h.DstPort = f.SentTo.Addr(), f.SentTo.Port()
@@ -68,6 +68,17 @@ func (c *Case) way(f Flow) []Hop {
 		hops = append(hops, h)
 	}
 	return hops
+}
+
+// route is the interface by which a node would send to an address that no pod has.
+func (c *Case) route(node string, to netip.Addr) string {
+	if slices.Contains(c.world.nodes[node], to) {
+		return "lo"
+	}
+	if at := c.place(to.String()); at.node == node {
+		return at.iface
+	}
+	return Uplink
 }
 
 func (c *Case) translator(from place, sentTo netip.Addr) string {

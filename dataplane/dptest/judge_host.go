@@ -64,7 +64,7 @@ func workloadDevice(iface string) bool { return strings.HasPrefix(iface, Interfa
 // hostEndpointAt is the host endpoint of an interface: one for this very interface, else the one for all; of several the first by name, but one
 // that can't be read before all others.
 func (w *world) hostEndpointAt(h Hop, iface string) *endpoint {
-	if iface == "" || workloadDevice(iface) {
+	if iface == "" || iface == "lo" || workloadDevice(iface) {
 		return nil
 	}
 	var own *endpoint
@@ -192,15 +192,33 @@ func (w *world) judgeAnswer(options Options, f Flow, untracked []bool) Answered 
 		case !untracked[i] || len(xs) == 0:
 			continue
 		case r.Protocol == dataplane.ProtoTCP || !hasPorts(r.Protocol):
-			if slices.ContainsFunc(xs, func(x crossing) bool { return x.side != sideForward }) {
-				return AnswerLost
+			if fate := w.judgeStray(options, xs); fate != AnswerComes {
+				return fate
 			}
-			return AnswerUnknown
+			continue
 		}
 		for _, x := range xs {
 			if s := w.judge(options, x); s.Action == dataplane.Deny {
 				return AnswerLost
 			}
+		}
+	}
+	return AnswerComes
+}
+
+// judgeStray is about an answer that belongs to no tracked connection, and begins none: pods and the host itself take it only where pre-DNAT
+// policy allows it outright. Nothing is promised where it is forwarded.
+func (w *world) judgeStray(options Options, xs []crossing) Answered {
+	for _, x := range xs {
+		if x.side == sideForward {
+			return AnswerUnknown
+		}
+		allowed := dataplane.Pass
+		if x.endpoint.host && x.endpoint.fault == "" && !x.inside {
+			allowed, _ = w.judgePreDNAT(options.Host(""), x)
+		}
+		if allowed != dataplane.Allow {
+			return AnswerLost
 		}
 	}
 	return AnswerComes

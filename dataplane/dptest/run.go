@@ -44,6 +44,7 @@ func Run(t *testing.T, runner string, open func(t *testing.T, c *Case) Answer) {
 		if c := Random(seed); c.Options.Skip[runner] == "" {
 			cases <- c
 		}
+		cases <- RandomHosts(seed)
 	}
 	close(cases)
 	running.Wait()
