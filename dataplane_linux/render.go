@@ -22,7 +22,8 @@ import (
 // established connections go on, and then walks tiers and profiles; it returns only if the packet is allowed. So what follows a
 // call of felid-from or felid-to is for allowed packets: the owner of the network accepts them; a guest marks them and returns, so that later
 // rules of others still apply. A packet between two local pods crosses both. An established connection crosses the tree of its sender,
-// for the source check, and nothing else.
+// for the source check, and nothing else. Where many policies of a tier apply, groups of them that endpoints share come in between: felid-gi-…
+// to the pod, felid-go-… from it (render_group.go).
 
 // RenderConfig is what the renderer needs besides the state.
 type RenderConfig struct {

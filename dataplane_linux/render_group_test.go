@@ -128,3 +128,16 @@ func TestEndpointsShareGroups(t *testing.T) {
 		t.Errorf("-from scratch +incremental:\n%s", diff)
 	}
 }
+
+// TestRunsOfNumberedPolicies: names that differ in a number alone are parted like any.
+func TestRunsOfNumberedPolicies(t *testing.T) {
+	n := 0
+	for i := range 8000 {
+		if endsRun(policyID(fmt.Sprintf("gp-%05d", i))) {
+			n++
+		}
+	}
+	if n < 800 || n > 1200 {
+		t.Errorf("%d of 8000 policies end a run, want one in eight", n)
+	}
+}
