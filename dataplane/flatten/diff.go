@@ -241,7 +241,8 @@ func (c *chain) names(dir dataplane.Direction, policies map[dataplane.PolicyID]b
 	})
 }
 
-// gained are the connections that now allows and before does not. They are allowed by both sides now, and one of the sides did not.
+// gained are the connections that now allows and before does not, disjoint: those that the source's side has gained and the other allows now, and
+// those that the other side has gained of what the source's side allows as it did.
 func (d *differ) gained(now, before *version) []Match {
 	var out []Match
 	for _, dir := range []dataplane.Direction{dataplane.Egress, dataplane.Ingress} {
@@ -253,13 +254,37 @@ func (d *differ) gained(now, before *version) []Match {
 				gains = append(gains, gain...)
 			}
 		}
-		for _, m := range Merge(gains) {
-			for _, piece := range d.otherSide(dir, now, m) {
-				out = append(out, minusAll([]Match{piece}, out)...)
+		in := []*version{now}
+		if dir == dataplane.Ingress {
+			in = append(in, before)
+		}
+		out = append(out, common(Merge(gains), d.otherSide(dir, hull(gains), in))...)
+	}
+	return out
+}
+
+// common is what is in one of some matches and in one of others.
+func common(some, others []Match) []Match {
+	var out []Match
+	for _, m := range some {
+		for _, o := range others {
+			if m.overlaps(o) {
+				both, _ := m.Intersect(o)
+				out = append(out, both)
 			}
 		}
 	}
 	return out
+}
+
+// hull is one match that has all packets of several.
+func hull(matches []Match) Match {
+	all := Match{Protocols: ProtocolsOf(), Src: AddrsOf(), Dst: AddrsOf(), SrcPorts: PortsOf(), DstPorts: PortsOf()}
+	for _, m := range matches {
+		all.Protocols, all.Src, all.Dst = all.Protocols.Union(m.Protocols), all.Src.Union(m.Src), all.Dst.Union(m.Dst)
+		all.SrcPorts, all.DstPorts = all.SrcPorts.Union(m.SrcPorts), all.DstPorts.Union(m.DstPorts)
+	}
+	return all
 }
 
 // part is what the group allows of matches.
@@ -268,8 +293,11 @@ func (g *group) part(v *version, matches []Match) []Match {
 	return w.Allowed(g.chains[v.index].tiers, g.chains[v.index].profiles, matches)
 }
 
-// otherSide is the part of m, which endpoints allow in a direction, that the other end allows too.
-func (d *differ) otherSide(dir dataplane.Direction, v *version, m Match) []Match {
+// otherSide is the part of m, which endpoints may allow in a direction, that the other end allows in each of some versions.
+func (d *differ) otherSide(dir dataplane.Direction, m Match, versions []*version) []Match {
+	if m.Empty() {
+		return nil
+	}
 	var out []Match
 	far := func(m *Match) *Addrs { return &m.Dst }
 	if dir == dataplane.Ingress {
@@ -286,9 +314,15 @@ func (d *differ) otherSide(dir dataplane.Direction, v *version, m Match) []Match
 		}
 		piece := m
 		*far(&piece) = far(&m).Intersect(other.addrs)
-		out = append(out, other.part(v, []Match{piece})...)
+		part := []Match{piece}
+		for i, v := range versions {
+			if i == 0 || other.differs { // else it allows the same
+				part = other.part(v, part)
+			}
+		}
+		out = append(out, part...)
 	}
-	return out
+	return Merge(out)
 }
 
 // sameFamily leaves out what no packet can have: a source of one family and a destination of the other.
