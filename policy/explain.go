@@ -3,7 +3,6 @@ package policy
 import (
 	"encoding/json"
 	"net/netip"
-	"slices"
 
 	"github.com/felid-net/felid/dataplane"
 )
@@ -20,14 +19,20 @@ type Answer struct {
 
 // Explain judges both sides of a flow, found by address.
 func Explain(s *dataplane.State, f Flow) Answer {
-	return ExplainBetween(s, EndpointAt(s, f.Src), EndpointAt(s, f.Dst), f)
+	e := NewExplainer(s)
+	return e.Between(e.EndpointAt(f.Src), e.EndpointAt(f.Dst), f)
 }
 
-// ExplainBetween judges the flow where it is known which endpoints it is between, so that a spoofed source can be asked about; "" for
-// what is no endpoint. How it goes from node to node is taken from the nodes' addresses: nothing is known of encapsulation, nor of which interface
-// of several it takes.
+// ExplainBetween judges the flow where it is known which endpoints it is between; see Explainer.Between.
 func ExplainBetween(s *dataplane.State, from, to dataplane.EndpointID, f Flow) Answer {
-	w := newWay(s, from, to, f)
+	return NewExplainer(s).Between(from, to, f)
+}
+
+// Between judges the flow where it is known which endpoints it is between, so that a spoofed source can be asked about; "" for what is no
+// endpoint. How it goes from node to node is taken from the nodes' addresses: nothing is known of encapsulation, nor of which interface of several
+// it takes.
+func (e *Explainer) Between(from, to dataplane.EndpointID, f Flow) Answer {
+	w := e.way(from, to, f)
 	a := Answer{Verdict: dataplane.Allow, Egress: w.egress(), Ingress: w.ingress(), Forward: w.forward()}
 	for _, v := range a.Sides() {
 		if v.Action != dataplane.Allow {
@@ -52,29 +57,9 @@ func (a *Answer) Sides() []*Verdict {
 	return all
 }
 
-// EndpointAt is the endpoint with that address: a workload before a host endpoint, the first by id where several have it. An address of a node
-// that is no endpoint's is that of the host endpoint for all its interfaces. "" for none.
+// EndpointAt is the endpoint with that address; see Explainer.EndpointAt.
 func EndpointAt(s *dataplane.State, address netip.Addr) dataplane.EndpointID {
-	var workload, host dataplane.EndpointID
-	for id, ep := range s.Endpoints {
-		if !slices.Contains(ep.Addresses, address) {
-			continue
-		}
-		first := &workload
-		if ep.Host != nil {
-			first = &host
-		}
-		if *first == "" || id < *first {
-			*first = id
-		}
-	}
-	if workload != "" {
-		return workload
-	}
-	if node := nodeAt(s, address); node != "" {
-		return HostEndpointAt(s, node, address)
-	}
-	return host
+	return NewExplainer(s).EndpointAt(address)
 }
 
 // verdictJSON is the form that scripts read.

@@ -9,22 +9,22 @@ import (
 
 // way is how a flow goes from node to node, as far as the State tells.
 type way struct {
-	state    *dataplane.State
+	*Explainer
 	flow     Flow
 	from, to dataplane.EndpointID // "" for what is no endpoint
-	// nodes that the flow is on, in order, the first and last where its ends are; "" for an end that is on no node.
-	nodes []dataplane.NodeName
+	// path is the nodes that the flow is on, in order, the first and last where its ends are; "" for an end that is on no node.
+	path []dataplane.NodeName
 	// sentFrom and meant tell whether the ends are nodes themselves, not their workloads.
 	sentFrom, meant bool
 }
 
-func newWay(s *dataplane.State, from, to dataplane.EndpointID, f Flow) *way {
-	w := &way{state: s, flow: f, from: from, to: to}
+func (e *Explainer) way(from, to dataplane.EndpointID, f Flow) *way {
+	w := &way{Explainer: e, flow: f, from: from, to: to}
 	source, isHost := w.place(from, f.Src)
 	w.sentFrom = isHost
-	w.nodes = []dataplane.NodeName{source}
+	w.path = []dataplane.NodeName{source}
 	if f.SentTo.IsValid() {
-		if at := nodeAt(s, f.SentTo.Addr()); at != "" {
+		if at := e.nodeAt(f.SentTo.Addr()); at != "" {
 			w.visit(at)
 		}
 	}
@@ -36,8 +36,8 @@ func newWay(s *dataplane.State, from, to dataplane.EndpointID, f Flow) *way {
 
 // visit goes on to a node, or out of the cluster.
 func (w *way) visit(n dataplane.NodeName) {
-	if last := w.nodes[len(w.nodes)-1]; n == "" || n != last {
-		w.nodes = append(w.nodes, n)
+	if last := w.path[len(w.path)-1]; n == "" || n != last {
+		w.path = append(w.path, n)
 	}
 }
 
@@ -46,12 +46,12 @@ func (w *way) place(id dataplane.EndpointID, address netip.Addr) (node dataplane
 	if ep := w.state.Endpoints[id]; ep != nil {
 		return ep.Node, ep.Host != nil
 	}
-	node = nodeAt(w.state, address)
+	node = w.nodeAt(address)
 	return node, node != ""
 }
 
 // within tells that the flow never leaves the node where it begins.
-func (w *way) within() bool { return len(w.nodes) == 1 }
+func (w *way) within() bool { return len(w.path) == 1 }
 
 // egress is what the source's own endpoint says; nil where it has none, or where none is crossed.
 func (w *way) egress() *Verdict {
@@ -85,7 +85,7 @@ func (w *way) fromOwnWorkload() dataplane.EndpointID {
 	if w.sentFrom || w.state.Host.WorkloadToHost != dataplane.Pass {
 		return ""
 	}
-	return hostEndpointOf(w.state, w.nodes[0])
+	return w.hostEndpointOfAll(w.path[0])
 }
 
 // forward is what the host endpoints say that forward the flow, in order.
@@ -96,8 +96,8 @@ func (w *way) forward() []Verdict {
 			out = append(out, EvaluateForward(w.state, id, dir, w.flow))
 		}
 	}
-	last := len(w.nodes) - 1
-	for i, n := range w.nodes {
+	last := len(w.path) - 1
+	for i, n := range w.path {
 		if n == "" || w.within() {
 			continue
 		}
@@ -105,7 +105,7 @@ func (w *way) forward() []Verdict {
 			judge(w.entrance(n), dataplane.Ingress)
 		}
 		if i < last && !(i == 0 && w.sentFrom) {
-			judge(HostEndpointAt(w.state, n, addressesOf(w.state, n)...), dataplane.Egress)
+			judge(w.HostEndpointAt(n, addressesOf(w.state, n)...), dataplane.Egress)
 		}
 	}
 	return out
@@ -115,9 +115,9 @@ func (w *way) forward() []Verdict {
 // address of the node.
 func (w *way) entrance(n dataplane.NodeName) dataplane.EndpointID {
 	if addresses := addressesOf(w.state, n); slices.Contains(addresses, w.flow.SentTo.Addr()) {
-		return HostEndpointAt(w.state, n, w.flow.SentTo.Addr())
+		return w.HostEndpointAt(n, w.flow.SentTo.Addr())
 	}
-	return HostEndpointAt(w.state, n, addressesOf(w.state, n)...)
+	return w.HostEndpointAt(n, addressesOf(w.state, n)...)
 }
 
 func addressesOf(s *dataplane.State, n dataplane.NodeName) []netip.Addr {
@@ -125,44 +125,4 @@ func addressesOf(s *dataplane.State, n dataplane.NodeName) []netip.Addr {
 		return node.Addresses
 	}
 	return nil
-}
-
-// nodeAt is the node with that address, the first by name where several have it; "" for none.
-func nodeAt(s *dataplane.State, address netip.Addr) dataplane.NodeName {
-	var first dataplane.NodeName
-	for name, n := range s.Nodes {
-		if slices.Contains(n.Addresses, address) && (first == "" || name < first) {
-			first = name
-		}
-	}
-	return first
-}
-
-// HostEndpointAt is the host endpoint of a node that has one of the addresses, the first by name where several do; else that of all interfaces
-// without one of their own, whatever addresses it has; "" for none.
-func HostEndpointAt(s *dataplane.State, node dataplane.NodeName, addresses ...netip.Addr) dataplane.EndpointID {
-	var first dataplane.EndpointID
-	for id, ep := range s.Endpoints {
-		if ep.Host != nil && ep.Node == node && ep.Interface != anyInterface && (first == "" || id < first) && intersect(ep.Addresses, addresses) {
-			first = id
-		}
-	}
-	if first == "" {
-		return hostEndpointOf(s, node)
-	}
-	return first
-}
-
-// hostEndpointOf is the host endpoint of all interfaces of a node that have none of their own; "" for none.
-func hostEndpointOf(s *dataplane.State, node dataplane.NodeName) dataplane.EndpointID {
-	for id, ep := range s.Endpoints {
-		if ep.Host != nil && ep.Node == node && ep.Interface == anyInterface {
-			return id
-		}
-	}
-	return ""
-}
-
-func intersect(a, b []netip.Addr) bool {
-	return slices.ContainsFunc(a, func(x netip.Addr) bool { return slices.Contains(b, x) })
 }

@@ -79,7 +79,7 @@ func (l *loop) cut(s *dataplane.State, changes *dataplane.Changes, failed bool, 
 
 // denied judges connections by a state, of which it is valid as long.
 func denied(s *dataplane.State) func(dataplane.Connection) bool {
-	at, sender := endpointsByAddress(s), sendersByAddress(s)
+	e, sender := policy.NewExplainer(s), sendersByAddress(s)
 	return func(c dataplane.Connection) bool {
 		f := policy.Flow{
 			Src: c.Src.Addr(), Dst: c.Dst.Addr(), Protocol: c.Protocol, SrcPort: c.Src.Port(), DstPort: c.Dst.Port(),
@@ -88,36 +88,11 @@ func denied(s *dataplane.State) func(dataplane.Connection) bool {
 		if c.SentTo != c.Dst {
 			f.SentTo = c.SentTo
 		}
-		from := at(f.Src)
+		from := e.EndpointAt(f.Src)
 		if from == "" {
 			from = sender(f.Src)
 		}
-		return policy.ExplainBetween(s, from, at(f.Dst), f).Verdict == dataplane.Deny
-	}
-}
-
-// endpointsByAddress finds them as policy.EndpointAt does, each address once.
-func endpointsByAddress(s *dataplane.State) func(netip.Addr) dataplane.EndpointID {
-	known := make(map[netip.Addr]dataplane.EndpointID, len(s.Endpoints))
-	hosts := false
-	for id, ep := range s.Endpoints {
-		if ep.Host != nil {
-			hosts = true
-			continue
-		}
-		for _, a := range ep.Addresses {
-			if first, taken := known[a]; !taken || id < first {
-				known[a] = id
-			}
-		}
-	}
-	return func(a netip.Addr) dataplane.EndpointID {
-		id, found := known[a]
-		if !found && hosts {
-			id = policy.EndpointAt(s, a)
-			known[a] = id
-		}
-		return id
+		return e.Between(from, e.EndpointAt(f.Dst), f).Verdict == dataplane.Deny
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/dataplane"
-	"github.com/felid-net/felid/policy"
 )
 
 // end is one end of a connection, as people name it.
@@ -121,7 +120,7 @@ func (c *cluster) endpointOf(e end, address netip.Addr) dataplane.EndpointID {
 	case e.endpoint != "":
 		return e.endpoint
 	case e.node != "":
-		return policy.HostEndpointAt(c.state, e.node, address)
+		return c.explainer().HostEndpointAt(e.node, address)
 	}
-	return policy.EndpointAt(c.state, address)
+	return c.explainer().EndpointAt(address)
 }

@@ -34,7 +34,7 @@ func (in *input) explainService(args *flowArgs, all *cluster, port uint16, outpu
 	for _, place := range places {
 		one, name := *args, place.Addr().String()
 		one.to = end{address: place.Addr(), text: name}
-		if id := policy.EndpointAt(all.state, place.Addr()); id != "" {
+		if id := all.explainer().EndpointAt(place.Addr()); id != "" {
 			name = string(id)
 			one.to.text = fmt.Sprintf("%s (%s)", id, place.Addr())
 		}

@@ -143,7 +143,7 @@ func (a *flowArgs) find(c *cluster) (*connection, error) {
 func (c *connection) explain(port uint16) policy.Answer {
 	f := c.flow
 	f.DstPort = port
-	return policy.ExplainBetween(c.cluster.state, c.from, c.to, f)
+	return c.cluster.explainer().Between(c.from, c.to, f)
 }
 
 // samePair picks the first addresses of one family, IPv4 where no version is asked for and both ends have it.

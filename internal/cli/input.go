@@ -214,6 +214,14 @@ func newResolver(objects []v3.Object) *policy.Resolver {
 type cluster struct {
 	objects []v3.Object
 	state   *dataplane.State
+	answers *policy.Explainer // of state; nil until it is asked for
+}
+
+func (c *cluster) explainer() *policy.Explainer {
+	if c.answers == nil {
+		c.answers = policy.NewExplainer(c.state)
+	}
+	return c.answers
 }
 
 // cluster reads and resolves all resources, and says what of them does not count as written.
@@ -228,7 +236,7 @@ func (in *input) cluster(ctx context.Context) (*cluster, error) {
 func (in *input) clusterOf(objects []v3.Object) *cluster {
 	state, report := resolve(objects)
 	in.warn(report)
-	return &cluster{objects, state}
+	return &cluster{objects: objects, state: state}
 }
 
 func (in *input) warn(report *policy.Report) {

@@ -47,7 +47,7 @@ func TestScopeFixesHold(t *testing.T) {
 	for seed := range uint64(60) {
 		objects := dptest.Random(seed).Objects
 		state, _ := resolve(objects)
-		for _, f := range poorScopes(&cluster{objects, state}) {
+		for _, f := range poorScopes(&cluster{objects: objects, state: state}) {
 			if len(f.Fixes) < 2 {
 				continue
 			}

@@ -53,7 +53,7 @@ func TestFixesDoWhatTheySay(t *testing.T) {
 	for seed := range uint64(24) {
 		objects := dptest.Random(seed).Objects
 		state, _ := resolve(objects)
-		c := &cluster{objects, state}
+		c := &cluster{objects: objects, state: state}
 		for _, found := range c.lint() {
 			for _, f := range found.Fixes {
 				mustDo(t, c, &found, &f)
@@ -82,7 +82,7 @@ func TestEveryRuleProposes(t *testing.T) {
 		t.Fatal(err)
 	}
 	state, _ := resolve(objects)
-	c := &cluster{objects, state}
+	c := &cluster{objects: objects, state: state}
 	fixed := map[string]bool{}
 	for _, found := range c.lint() {
 		if len(found.Fixes) == 0 && found.Proposal == "" {
@@ -99,7 +99,7 @@ func TestEveryRuleProposes(t *testing.T) {
 			fixed[found.Rule] = true
 			after := withFix(objects, &f)
 			now, _ := resolve(after)
-			for _, other := range (&cluster{after, now}).lint() {
+			for _, other := range (&cluster{objects: after, state: now}).lint() {
 				if other.Rule == found.Rule && other.Object == found.Object && other.Field == found.Field && other.Message == found.Message {
 					t.Errorf("%s %s %s is found again after: %s", found.Rule, found.Object, found.Field, f.Title)
 				}

@@ -16,7 +16,7 @@ func TestShadowedIsTrue(t *testing.T) {
 	for seed := range uint64(150) {
 		objects := dptest.Random(seed).Objects
 		state, _ := resolve(objects)
-		for _, f := range shadowed(&cluster{objects, state}) {
+		for _, f := range shadowed(&cluster{objects: objects, state: state}) {
 			if f.key.Kind == v3.KindClusterNetworkPolicy {
 				continue // the field is that of the object as it was written, which is not among the objects
 			}

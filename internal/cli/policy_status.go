@@ -54,7 +54,7 @@ func newPolicyStatus(app *App) *cobra.Command {
 func policyReports(objects []v3.Object) []v1alpha1.PolicyReport {
 	r := newResolver(objects)
 	state, _ := r.Flush()
-	c := &cluster{objects, state}
+	c := &cluster{objects: objects, state: state}
 	var onWindows []dataplane.Unsupported
 	c.eachUnsupportedOnWindows(func(_ *dataplane.Endpoint, u dataplane.Unsupported) {
 		if !slices.Contains(onWindows, u) {
