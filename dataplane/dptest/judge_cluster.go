@@ -1,12 +1,13 @@
 package dptest
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"math"
 	"net/netip"
 	"regexp"
 	"slices"
-	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kubelabels "k8s.io/apimachinery/pkg/labels"
@@ -107,9 +108,11 @@ func readLabels(v any) (kubelabels.Selector, bool) {
 	if _, ok := v.(tree); !ok {
 		return nil, false
 	}
-	text, _ := yaml.Marshal(v)
+	text, _ := json.Marshal(v)
 	var ls metav1.LabelSelector
-	if strings.Contains(string(text), "null") || yaml.UnmarshalStrict(text, &ls) != nil {
+	strict := json.NewDecoder(bytes.NewReader(text))
+	strict.DisallowUnknownFields()
+	if bytes.Contains(text, []byte("null")) || strict.Decode(&ls) != nil {
 		return nil, false
 	}
 	s, err := metav1.LabelSelectorAsSelector(&ls)

@@ -139,6 +139,7 @@ func (g *generator) hostRule() v3.Rule {
 func (g *generator) hostFlows(c *Case) []Flow {
 	ends := []string{"pod/a/p0", "pod/a/p1", "pod/a/p2", "node/n1", "node/n1", "node/n2", "192.0.2.9", "192.0.3.9", "2001:db8::9", "172.19.0.9", "fd00:19::9"}
 	var flows []Flow
+	judge := judgeOf(c.Objects, c.Options)
 	seen := map[Tuple]bool{}
 	for i := range 60 {
 		from, to := pick(g, ends...), pick(g, ends...)
@@ -156,7 +157,7 @@ func (g *generator) hostFlows(c *Case) []Flow {
 				continue
 			}
 			seen[f.Tuple] = true
-			v := Judge(c.Objects, c.Options, f)
+			v := judge(f)
 			f.Line, f.Want = len(flows)+1, Want{Action: v.Action, Answer: v.Answer}
 			flows = append(flows, f)
 		}

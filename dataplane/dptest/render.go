@@ -119,6 +119,7 @@ func RunACLs(t *testing.T, render func(t *testing.T, s *dataplane.State, ep data
 				}
 			}
 		}
+		judge := judgeOf(c.Objects, c.Options)
 		return func(f Flow) (Verdict, error) {
 			expected := f.Want.Action
 			if f.Want.Foreign {
@@ -128,7 +129,7 @@ func RunACLs(t *testing.T, render func(t *testing.T, s *dataplane.State, ep data
 				return Verdict{Action: expected}, nil // lists do not show where HNS translates destinations
 			}
 			pods := f
-			pods.Want.Action = podsAlone(Judge(c.Objects, c.Options, f))
+			pods.Want.Action = podsAlone(judge(f))
 			got, err := traceEndpoints(lists, pods)
 			if err == nil && got.Action != pods.Want.Action {
 				err = fmt.Errorf("the pods' lists say %s, want %s", got.Action, pods.Want.Action)
