@@ -1,5 +1,5 @@
 // Command agent measures the whole agent on the workloads of package workload, as processes on a real kernel: cold start, restart
-// with the kernel already right, label changes, idling, CNI ADD and DEL. It makes its own network namespaces, keeps the store on
+// with the kernel already right, label changes, single events, idling, CNI ADD and DEL. It makes its own network namespaces, keeps the store on
 // tmpfs, and prints one line per figure beside its bar and what Calico's agent was measured to need. It removes what it made,
 // interrupted or not. Root and Linux.
 //

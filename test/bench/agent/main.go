@@ -23,7 +23,7 @@ func main() {
 	backends := flag.String("backends", "legacy,nft", "variants of iptables")
 	flag.BoolVar(&b.ipv6, "ipv6", false, "measure with IPv6 on; there are no bars for it")
 	flag.IntVar(&b.runs, "n", 5, "cold starts and restarts of each, of which the median counts")
-	only := flag.String("only", "cold,w3,restart,label,idle,churn,cni", "what to measure, comma-separated")
+	only := flag.String("only", "cold,w3,restart,label,events,idle,churn,cni", "what to measure, comma-separated")
 	flag.DurationVar(&b.idleSpan, "idle", time.Minute, "how long to watch the idle agent")
 	flag.BoolVar(&b.header, "header", false, "print the head of the table and the machine first")
 	flag.Parse()
@@ -78,7 +78,7 @@ func (b *bench) all() error {
 			return fmt.Errorf("W3 cold start: %w", err)
 		}
 	}
-	if b.wants("restart") || b.wants("label") || b.wants("idle") || b.wants("churn") {
+	if b.wants("restart") || b.wants("label") || b.wants("events") || b.wants("idle") || b.wants("churn") {
 		if err := b.warm(w2); err != nil {
 			return fmt.Errorf("W2: %w", err)
 		}

@@ -38,6 +38,11 @@ func (b *bench) running(w *world, p *process) error {
 			return fmt.Errorf("label changes: %w", err)
 		}
 	}
+	if b.wants("events") {
+		if err := b.events(w, p); err != nil {
+			return fmt.Errorf("events: %w", err)
+		}
+	}
 	if b.wants("idle") {
 		if err := b.idle(p); err != nil {
 			return fmt.Errorf("idling: %w", err)
