@@ -64,13 +64,10 @@ func newExplain(app *App) *cobra.Command {
 			return no(err)
 		}
 		conn.flow.DstPort = port
-		answer := conn.explain(port)
 		if fix {
-			return conn.printRemedy(app.Out, output, args, answer)
+			return conn.printRemedy(app.Out, output, args, conn.explain(port))
 		}
-		if answer, err = in.withStaged(args, all, port, answer); err != nil {
-			return no(err)
-		}
+		answer := conn.answer(port)
 		if output == "json" {
 			return printJSON(app.Out, answer)
 		}

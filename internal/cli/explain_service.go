@@ -43,10 +43,7 @@ func (in *input) explainService(args *flowArgs, all *cluster, port uint16, outpu
 			wrong = err // of another family
 			continue
 		}
-		answer, err := in.withStaged(&one, all, place.Port(), conn.explain(place.Port()))
-		if err != nil {
-			return no(err)
-		}
+		answer := conn.answer(place.Port())
 		out.Backends = append(out.Backends, backendJSON{name, place.Addr(), place.Port(), answer})
 		if output != "json" {
 			conn.flow.DstPort = place.Port()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -215,6 +216,7 @@ type cluster struct {
 	objects []v3.Object
 	state   *dataplane.State
 	answers *policy.Explainer // of state; nil until it is asked for
+	staged  func() *cluster   // see withStaged
 }
 
 func (c *cluster) explainer() *policy.Explainer {
@@ -236,7 +238,13 @@ func (in *input) cluster(ctx context.Context) (*cluster, error) {
 func (in *input) clusterOf(objects []v3.Object) *cluster {
 	state, report := resolve(objects)
 	in.warn(report)
-	return &cluster{objects: objects, state: state}
+	return &cluster{objects: objects, state: state, staged: sync.OnceValue(func() *cluster {
+		promoted, changes := promote(objects)
+		if !changes {
+			return nil
+		}
+		return in.clusterOf(promoted)
+	})}
 }
 
 func (in *input) warn(report *policy.Report) {

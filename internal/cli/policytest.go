@@ -117,7 +117,7 @@ func (t *testCase) run(all *cluster) testResult {
 	}
 	for _, port := range ports {
 		for n := int(port.Min); n <= int(port.Max); n++ {
-			answer := conn.explain(uint16(n))
+			answer := conn.answer(uint16(n))
 			r.Result = &answer
 			if r.Error = t.judge(answer); r.Error != "" {
 				if len(t.Port) > 0 {

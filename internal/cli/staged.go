@@ -14,15 +14,22 @@ func promote(objects []v3.Object) ([]v3.Object, bool) {
 	})
 }
 
-// withStaged is the answer, with what it would be with the staged policies, where there are any.
-func (in *input) withStaged(args *flowArgs, all *cluster, port uint16, now policy.Answer) (policy.Answer, error) {
-	objects, changes := promote(all.objects)
-	if !changes {
-		return now, nil
+// withStaged is the cluster as it would be with the staged policies; nil where none would change anything.
+func (c *cluster) withStaged() *cluster {
+	if c.staged == nil {
+		return nil
 	}
-	conn, err := args.find(in.clusterOf(objects))
-	if err != nil {
-		return now, err
+	return c.staged()
+}
+
+// answer is what explain gives, with what it would be with the staged policies, where there are any.
+func (c *connection) answer(port uint16) policy.Answer {
+	now := c.explain(port)
+	then := c.cluster.withStaged()
+	if then == nil {
+		return now
 	}
-	return now.WithStaged(conn.explain(port)), nil
+	other := *c
+	other.cluster = then // the ends are the same
+	return now.WithStaged(other.explain(port))
 }

@@ -51,6 +51,16 @@ func TestExplainStaged(t *testing.T) {
 	wants(t, o.out, "with the staged policies: Deny (changes verdict, ingress)", "  ingress of pod/app-ns/app-1: Deny by NetworkPolicy app-ns/application.shut")
 }
 
+// TestPolicyTestsSayWhatIsStaged: a test's result is what explain prints.
+func TestPolicyTestsSayWhatIsStaged(t *testing.T) {
+	file := writeFile(t, "tests:\n- {name: n, from: pod/web-ns/web-1, to: pod/app-ns/app-1, port: 8080, expect: Allow}\n")
+	o := call(t).ok(append([]string{"test", file, "-o", "json", "-f", writeFile(t, stagedYAML)}, offline...)...)
+	wants(t, o.out, `"staged"`, `"changes"`)
+	if o = call(t).ok(append([]string{"test", file, "-o", "json"}, offline...)...); strings.Contains(o.out, "staged") {
+		t.Errorf("printed %s", o.out)
+	}
+}
+
 func TestDiffStaged(t *testing.T) {
 	o := call(t).ok(append([]string{"diff", "--staged", "-f", writeFile(t, stagedYAML)}, offline...)...)
 	wants(t, o.out, "closes:", "8080", "app-1")
