@@ -24,9 +24,10 @@ test: root tools build lint ## everything; needs root (network namespaces); what
 	$(GO) test -timeout 20m -p 1 ./...
 	$(GO) -C test/oracle/cyclonus test ./...
 
-test-long: test ## everything, then the random tests for long: worlds, cases, simulations (about half an hour)
+test-long: test ## everything, then the random tests for long: worlds, cases, simulations (about an hour; MADEUP=20000 for more cases)
 	$(GO) test -timeout 60m -count=1 ./policy ./policy/... ./ipam ./dataplane/delta ./dataplane/flatten ./dataplane/routing -rapid.checks=2000
-	$(GO) test -timeout 60m -count=1 ./dataplane/dptest ./dataplane_windows ./dataplane_linux -run 'Evaluate|SharedCases' -made-up=3000
+	$(GO) test -timeout 60m -count=1 ./dataplane/dptest ./dataplane/flatten ./dataplane_windows ./dataplane_linux -run 'Evaluate|SharedCases$$' -made-up=$(or $(MADEUP),5000)
+	$(GO) test -timeout 60m -count=1 ./dataplane_linux -run 'SharedCasesWithPackets|ExplainNames' -made-up=3000 -explained=200
 
 lint: ## vet for both systems, staticcheck at the version pinned in build/tools
 	@test -z "$$(gofmt -l .)" || { echo "gofmt is needed on:"; gofmt -l .; exit 1; }
