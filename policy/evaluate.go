@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/felid-net/felid/dataplane"
 )
@@ -219,10 +220,15 @@ func (w *walk) policy(id dataplane.PolicyID) (dataplane.Action, Decider) {
 	for i := range rules {
 		r := &rules[i]
 		why := w.whyNot(r)
-		w.trace = append(w.trace, Step{
+		step := Step{
 			Kind: id.Kind, Namespace: id.Namespace, Name: id.Name, Tier: p.Tier, Stage: w.stage, Rule: r.Index,
 			Action: r.Action.String(), Matched: why == "", Why: why, Note: r.Note,
-		})
+		}
+		if i > 0 && rules[i-1].Index == r.Index {
+			w.trace[len(w.trace)-1].join(step)
+		} else {
+			w.trace = append(w.trace, step)
+		}
 		if why == "" && r.Action != dataplane.Log {
 			return r.Action, Decider{
 				Kind: id.Kind, Namespace: id.Namespace, Name: id.Name, Tier: p.Tier, Stage: w.stage, Rule: r.Index, Reason: ReasonRule,
@@ -230,6 +236,21 @@ func (w *walk) policy(id dataplane.PolicyID) (dataplane.Action, Decider) {
 		}
 	}
 	return 0, Decider{}
+}
+
+// join adds a further part of the same rule: where one that was written became several, it matches where one of them does.
+func (s *Step) join(part Step) {
+	const separator, more = "; ", "; …"
+	switch {
+	case s.Matched:
+	case part.Matched:
+		*s = part
+	case strings.Contains(s.Why, part.Why) || strings.HasSuffix(s.Why, more):
+	case strings.Count(s.Why, separator) < 2:
+		s.Why += separator + part.Why
+	default:
+		s.Why += more
+	}
 }
 
 func inNets(nets []netip.Prefix, a netip.Addr) bool {
