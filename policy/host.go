@@ -113,7 +113,7 @@ func electHosts(hosts []*peer) (elected []*peer, rivals []rivalry) {
 func (r rivalry) condition() Condition {
 	return Condition{
 		Object: r.loser.key, Field: "spec.interfaceName", Type: ConditionNotEnforced,
-		Message: fmt.Sprintf("%s of node %s is that of %s already, and only one counts", interfaceText(r.winner.endpoint.Interface), r.loser.endpoint.Node, r.winner.key),
+		Message: fmt.Sprintf("%s is for %s of node %s already, and only one counts", r.winner.key, interfaceText(r.loser.endpoint.Interface), r.loser.endpoint.Node),
 	}
 }
 

@@ -74,6 +74,7 @@ var badCalls = []struct {
 	{"endpoint policies hostendpoint/host-2-other -f testdata/hosts.yaml", exitNo, "NotEnforced: another host endpoint is that of its interface"},
 	{"explain --from 10.0.0.1 --to service/shop/web -f testdata/hosts.yaml", exitUsage, "--port: is missing; valid: a port of the service"},
 	{"explain --from service/shop/web --to 10.0.0.1 -f testdata/hosts.yaml", exitUsage, `"service/shop/web" is not an end of a connection`},
+	{"explain --from 10.0.0.1 --to hostendpoint/host-2-other -f testdata/hosts.yaml", exitNo, "hostendpoint/host-2-other has no effect"},
 	{"endpoint policies hostendpoint/none -f testdata/cluster.yaml", exitNo, "hostendpoint/none does not exist"},
 	{"agent --datastore local:DIR --node UPPER", exitUsage, `node: "UPPER" is not a node's name`},
 	{"agent --no-such", exitUsage, "unknown flag: --no-such"},

@@ -71,6 +71,9 @@ func (c *cluster) addresses(e end) ([]netip.Addr, error) {
 		if host == nil {
 			return nil, fmt.Errorf("%s does not exist", e.text)
 		}
+		if c.state.Endpoints[e.endpoint] == nil {
+			return nil, fmt.Errorf("%s has no effect: another host endpoint is for its interface, or its node can't be read", e.text)
+		}
 		found = c.hostAddresses(host)
 	case e.node != "":
 		node := c.state.Nodes[e.node]
