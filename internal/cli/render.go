@@ -156,7 +156,11 @@ func policiesOf(e *dataplane.Endpoint) []dataplane.PolicyID {
 func renderIptables(app *App, s *dataplane.State, part string) error {
 	r := linux.Render(s, linux.RenderConfig{})
 	for _, id := range slices.Sorted(maps.Keys(r.Faults)) {
-		fmt.Fprintf(app.Err, "warning: %s: %v; its packets are dropped\n", id, r.Faults[id])
+		what := "its packets are dropped"
+		if s.Endpoints[id].Host != nil { // by address, mostly: which interface that is, only the node knows
+			what = "nothing is rendered for it"
+		}
+		fmt.Fprintf(app.Err, "warning: %v; %s\n", r.Faults[id], what)
 	}
 	sections := []struct{ part, comment, text string }{
 		{"ipset", "# ipset restore\n", r.IPSetText()},
