@@ -2,11 +2,11 @@ package flatten
 
 import (
 	"cmp"
+	"encoding/binary"
 	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/felid-net/felid/dataplane"
 )
@@ -100,22 +100,9 @@ func newDiffer(from, to *dataplane.State) *differ {
 	d := &differ{from: version{from, NewSets(from.IPSets), 0}, to: version{to, NewSets(to.IPSets), 1}, unlikes: map[use][]Match{}}
 	d.dirty = movedPolicies(from, to)
 	d.own()
-	byKey := map[string]*group{}
+	ids := slices.Sorted(maps.Keys(d.owned))
 	for _, dir := range []dataplane.Direction{dataplane.Egress, dataplane.Ingress} {
-		for _, id := range slices.Sorted(maps.Keys(d.owned)) {
-			old, now := chainOf(from.Endpoints[id]), chainOf(to.Endpoints[id])
-			oldText, nowText := old.text(dir), now.text(dir)
-			key := dir.String() + oldText + "\n\n" + nowText
-			g := byKey[key]
-			if g == nil {
-				g = &group{dir: dir, chains: [2]chain{old, now}}
-				g.differs = oldText != nowText || old.names(dir, d.dirty)
-				byKey[key] = g
-				d.groups = append(d.groups, g)
-			}
-			g.ids = append(g.ids, id)
-			g.singles = append(g.singles, d.owned[id]...)
-		}
+		d.groupBy(dir, ids)
 	}
 	for _, g := range d.groups {
 		g.addrs = AddrsOfSingles(g.singles...)
@@ -124,6 +111,30 @@ func newDiffer(from, to *dataplane.State) *differ {
 		}
 	}
 	return d
+}
+
+// groupBy puts endpoints with the same policies in a direction together.
+func (d *differ) groupBy(dir dataplane.Direction, ids []dataplane.EndpointID) {
+	byKey := map[string]*group{}
+	names := chainNames{}
+	var key []byte
+	for _, id := range ids {
+		old, now := chainOf(d.from.state.Endpoints[id]), chainOf(d.to.state.Endpoints[id])
+		key = names.appendKey(key[:0], &old, dir)
+		same := old.equal(&now, dir)
+		if !same {
+			key = names.appendKey(key, &now, dir)
+		}
+		g := byKey[string(key)]
+		if g == nil {
+			g = &group{dir: dir, chains: [2]chain{old, now}}
+			g.differs = !same || old.names(dir, d.dirty)
+			byKey[string(key)] = g
+			d.groups = append(d.groups, g)
+		}
+		g.ids = append(g.ids, id)
+		g.singles = append(g.singles, d.owned[id]...)
+	}
 }
 
 // own finds the addresses of the endpoints that have the same in both States, and what is left.
@@ -215,22 +226,35 @@ func movedPolicies(from, to *dataplane.State) map[dataplane.PolicyID]bool {
 
 func chainOf(e *dataplane.Endpoint) chain { return chain{e.Tiers, e.Profiles} }
 
-// text is the same for chains that decide alike.
-func (c *chain) text(dir dataplane.Direction) string {
-	var b strings.Builder
-	add := func(ids []dataplane.PolicyID) {
+// equal tells whether two chains decide alike where their policies do.
+func (c *chain) equal(o *chain, dir dataplane.Direction) bool {
+	a, b := c.stages(dir), o.stages(dir)
+	return slices.EqualFunc(a, b, func(a, b stage) bool { return a.end == b.end && slices.Equal(a.policies, b.policies) })
+}
+
+// chainNames are numbers for policies, by which chains are told apart.
+type chainNames map[dataplane.PolicyID]uint32
+
+// appendKey appends what is the same for chains that decide alike in a direction, and begins no other's.
+func (n chainNames) appendKey(key []byte, c *chain, dir dataplane.Direction) []byte {
+	add := func(ids []dataplane.PolicyID, end dataplane.Action) {
 		for _, id := range ids {
-			b.WriteString(id.Kind + " " + id.Namespace + "/" + id.Name + "\n")
+			number, ok := n[id]
+			if !ok {
+				number = uint32(len(n)) + 1
+				n[id] = number
+			}
+			key = binary.BigEndian.AppendUint32(key, number)
 		}
+		key = append(key, 0, 0, 0, 0, byte(end))
 	}
 	for i := range c.tiers {
 		if ids := ofDirection(&c.tiers[i], dir); len(ids) > 0 {
-			add(ids)
-			b.WriteString("end " + c.tiers[i].Default.String() + "\n")
+			add(ids, c.tiers[i].Default)
 		}
 	}
-	add(c.profiles)
-	return b.String()
+	add(c.profiles, 0)
+	return key
 }
 
 // names tells whether any of the policies is in the chain.

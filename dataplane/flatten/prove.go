@@ -73,6 +73,7 @@ type crowd struct {
 	ids     map[netip.Addr]dataplane.EndpointID
 	addrs   Addrs
 	outside Addrs
+	names   chainNames
 	byKey   map[string]*class
 	classes []*class
 }
@@ -135,15 +136,15 @@ func (p *prover) crowds(e, far End, dir dataplane.Direction) []*crowd {
 }
 
 func newCrowd() *crowd {
-	return &crowd{ids: map[netip.Addr]dataplane.EndpointID{}, byKey: map[string]*class{}, outside: AddrsOf()}
+	return &crowd{ids: map[netip.Addr]dataplane.EndpointID{}, names: chainNames{}, byKey: map[string]*class{}, outside: AddrsOf()}
 }
 
 func (c *crowd) add(m member, e *dataplane.Endpoint, node Addrs, dir dataplane.Direction) {
 	c.ids[m.address] = m.id
 	chain := chainOf(e)
-	key := chain.text(dir)
+	key := string(c.names.appendKey(nil, &chain, dir))
 	if !node.Empty() {
-		key += "\nnode " + string(e.Node)
+		key += string(e.Node)
 	}
 	if c.byKey[key] == nil {
 		c.byKey[key] = &class{chain: chain, node: node}
