@@ -50,6 +50,7 @@ var idle = map[string]string{
 	"host-in-selectors: rule 0 of NetworkPolicy a/own":                                               "sees its own namespace alone",
 	"host-in-selectors: rule 1 of NetworkPolicy a/own":                                               "a host is in no namespace",
 	"host-shared-address: rule 2 of GlobalNetworkPolicy x":                                           "of the host that does not own the address",
+	"host-unreadable-in-selectors: rule 0 of GlobalNetworkPolicy out":                                "names a port of one that can't be read",
 	"host-two-for-one-interface: rule 0 of GlobalNetworkPolicy b":                                    "of the endpoint that does not count",
 	"host-two-for-one-interface: rule 0 of GlobalNetworkPolicy d":                                    "of the endpoint that does not count",
 	"http-rule-is-left-out: rule 0 of NetworkPolicy a/p":                                             "left out",

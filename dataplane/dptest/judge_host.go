@@ -186,8 +186,8 @@ func (w *world) judgeAnswer(options Options, f Flow, untracked []bool) Answered 
 		xs := w.crossings(options, r)
 		action := w.judgeAnswerUntracked(options, xs)
 		switch {
-		case action == dataplane.Deny:
-			return AnswerLost
+		case action == dataplane.Deny, action == dataplane.Allow && h.SentTo.IsValid():
+			return AnswerLost // what is not tracked is not translated back
 		case action == dataplane.Allow:
 		case !untracked[i] || len(xs) == 0:
 			continue

@@ -58,7 +58,7 @@ func (w *world) brokenSet(text string) bool {
 func (w *world) somePeer(e v3.EntityRule, namespace string, allow bool, a netip.Addr) bool {
 	if owner := w.owner(a); owner != nil {
 		for _, p := range w.endpoints {
-			if slices.Contains(p.addrs, a) && (!allow || p == owner || p.host && owner.host && p.node == owner.node) && endpointMatches(e, namespace, p) {
+			if p.claims(a) && (!allow || p == owner || p.host && owner.host && p.node == owner.node) && endpointMatches(e, namespace, p) {
 				return true
 			}
 		}
@@ -95,7 +95,7 @@ func inScope(e v3.EntityRule, namespace, peer string, labels map[string]string) 
 // someLabelled tells whether an endpoint or network set with this address matches a selector, wherever it is.
 func (w *world) someLabelled(text string, a netip.Addr) bool {
 	for _, p := range w.endpoints {
-		if slices.Contains(p.addrs, a) && mustSelect(text, p.labels) {
+		if p.claims(a) && mustSelect(text, p.labels) {
 			return true
 		}
 	}
@@ -107,11 +107,17 @@ func (w *world) someLabelled(text string, a netip.Addr) bool {
 	return false
 }
 
+// claims tells whether rules find the address by the endpoint's labels and ports: not those of a host endpoint that can't be read, for it may be
+// they that are lost.
+func (e *endpoint) claims(a netip.Addr) bool {
+	return slices.Contains(e.addrs, a) && !e.lost
+}
+
 // owner is the endpoint that an address belongs to: whom the block says, else the newest, else the first by name.
 func (w *world) owner(a netip.Addr) *endpoint {
 	var claimants []*endpoint
 	for _, e := range w.endpoints {
-		if slices.Contains(e.addrs, a) {
+		if e.claims(a) {
 			claimants = append(claimants, e)
 		}
 	}

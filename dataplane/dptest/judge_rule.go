@@ -2,7 +2,6 @@ package dptest
 
 import (
 	"net/netip"
-	"slices"
 
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/dataplane"
@@ -175,7 +174,7 @@ func (w *world) portIn(ports []v3.Port, a netip.Addr, protocol uint8, port uint1
 
 func (w *world) hasNamedPort(name string, a netip.Addr, protocol uint8, port uint16) bool {
 	for _, e := range w.endpoints {
-		if !slices.Contains(e.addrs, a) {
+		if !e.claims(a) {
 			continue
 		}
 		for _, p := range e.ports {

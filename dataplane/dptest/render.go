@@ -36,13 +36,15 @@ func RunIPTables(t *testing.T, render func(t *testing.T, s *dataplane.State, dev
 			}
 			slices.Reverse(hops)
 			answer, err := traceHops(rules, hops)
-			if v.Answer = AnswerComes; answer.Action != dataplane.Allow {
+			if v.Answer = AnswerComes; answer.Action != dataplane.Allow || slices.ContainsFunc(hops, notTranslatedBack) {
 				v.Answer = AnswerLost
 			}
 			return v, err
 		}
 	})
 }
+
+func notTranslatedBack(h Hop) bool { return h.Translated && h.State == "UNTRACKED" }
 
 // unexpected is the state of an answer whose question was not tracked: connection tracking does not take a SYN-ACK or an echo reply for the
 // first packet of a connection.

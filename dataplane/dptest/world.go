@@ -34,6 +34,7 @@ type endpoint struct {
 	iface     string // the host's side
 	host      bool
 	fault     string // why a host endpoint can't be read
+	lost      bool   // of a host endpoint it may be the labels that can't be read
 	labels    map[string]string
 	account   map[string]string // labels of its service account
 	nsLabels  map[string]string
@@ -109,7 +110,9 @@ func newWorld(objects []v3.Object) *world {
 		case *v3.WorkloadEndpoint:
 			w.endpoints = append(w.endpoints, w.workload(o))
 		case *v3.HostEndpoint:
-			w.endpoints = append(w.endpoints, w.hostEndpoint(o))
+			if o.Spec.Node != "" { // else it is nobody's
+				w.endpoints = append(w.endpoints, w.hostEndpoint(o))
+			}
 		case *v3.NetworkSet:
 			w.sets = append(w.sets, w.set(o.Namespace, o.Labels, o.Spec))
 		case *v3.GlobalNetworkSet:
@@ -225,7 +228,7 @@ func workloadID(o *v3.WorkloadEndpoint) dataplane.EndpointID {
 
 func (w *world) hostEndpoint(o *v3.HostEndpoint) *endpoint {
 	e := &endpoint{
-		id: dataplane.EndpointID("hostendpoint/" + o.Name), node: o.Spec.Node, iface: o.Spec.InterfaceName, host: true, fault: o.Spec.Invalid,
+		id: dataplane.EndpointID("hostendpoint/" + o.Name), node: o.Spec.Node, iface: o.Spec.InterfaceName, host: true, fault: o.Spec.Invalid, lost: o.Spec.Invalid != "",
 		labels: w.effectiveLabels(o.Spec.Profiles, o.Labels), addrs: readableAddrs(o.Spec.ExpectedIPs),
 		ports: o.Spec.Ports, profiles: o.Spec.Profiles, created: o.CreationTimestamp.Time,
 	}
