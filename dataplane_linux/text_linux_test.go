@@ -3,9 +3,11 @@ package linux
 import (
 	"bytes"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/felid-net/felid/dataplane"
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
 
@@ -56,4 +58,37 @@ func TestProgramsTakeTheText(t *testing.T) {
 		}
 		acceptsAll(t, w.s)
 	})
+}
+
+// TestTextIsPrintedAsWritten: what is restored is saved in the same words, rule by rule, so that text can be compared with what stands in the kernel.
+func TestTextIsPrintedAsWritten(t *testing.T) {
+	for _, backend := range backends {
+		for name, s := range map[string]*dataplane.State{"owner": hostState(true), "guest": hostState(false)} {
+			t.Run(backend+" "+name, func(t *testing.T) {
+				l, r := newLab(t), Render(s, RenderConfig{})
+				accepts(t, r.IPSetText(), "ipset", "restore")
+				for f, tool := range map[Family]string{IPv4: "iptables", IPv6: "ip6tables"} {
+					for _, table := range tableNames {
+						text := r.RestoreText(f, table)
+						accepts(t, text, tool+"-"+backend+"-restore", "--noflush")
+						if diff := cmp.Diff(rulesByChain(text), rulesByChain(l.run(tool+"-"+backend+"-save", "-t", table))); diff != "" {
+							t.Errorf("%s table %s (-written +printed):\n%s", f, table, diff)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+// rulesByChain are the rules in a text, by chain, in order.
+func rulesByChain(text string) map[string][]string {
+	out := map[string][]string{}
+	for line := range strings.Lines(text) {
+		if rule, ok := strings.CutPrefix(line, "-A "); ok {
+			chain, rule, _ := strings.Cut(rule, " ")
+			out[chain] = append(out[chain], strings.TrimRight(rule, "\n"))
+		}
+	}
+	return out
 }
