@@ -12,6 +12,7 @@ type livePeer struct {
 	// policies that select it, if it is elected: the local endpoint that the State holds.
 	policies []*livePolicy
 	elected  bool
+	dirty    bool // elected, and to be looked at by the next Flush
 }
 
 // livePolicy is a policy that Resolver follows.
@@ -23,7 +24,7 @@ type livePolicy struct {
 // program is a policy's or a profile's rules, in the State while they have users.
 type program struct {
 	id dataplane.PolicyID
-	// users are the elected endpoints that the policy selects, or that name the profile.
+	// users are one for a policy that selects an elected endpoint, and each elected endpoint that names the profile.
 	users int
 	// stale: the object has changed since it was compiled.
 	stale bool

@@ -218,14 +218,26 @@ func (r *Resolver) updatePolicy(key v3.Key, p *policy) {
 // attach notes that a policy selects an elected endpoint; detach, that it no longer does.
 func (r *Resolver) attach(e *livePeer, p *livePolicy) {
 	e.policies, p.peers = append(e.policies, p), append(p.peers, e)
-	r.use(p.id())
-	r.dirtyEndpoints[e.endpoint.ID] = struct{}{}
+	if len(p.peers) == 1 {
+		r.use(p.id())
+	}
+	r.touchEndpoint(e)
 }
 
 func (r *Resolver) detach(e *livePeer, p *livePolicy) {
 	e.policies, p.peers = without(e.policies, p), without(p.peers, e)
-	r.disuse(p.id())
-	r.dirtyEndpoints[e.endpoint.ID] = struct{}{}
+	if len(p.peers) == 0 {
+		r.disuse(p.id())
+	}
+	r.touchEndpoint(e)
+}
+
+// touchEndpoint notes that an elected endpoint is to be looked at by the next Flush.
+func (r *Resolver) touchEndpoint(e *livePeer) {
+	if !e.dirty {
+		e.dirty = true
+		r.dirtyEndpoints[e.endpoint.ID] = struct{}{}
+	}
 }
 
 func (r *Resolver) flushEndpoint(id dataplane.EndpointID) {
@@ -238,6 +250,7 @@ func (r *Resolver) flushEndpoint(id dataplane.EndpointID) {
 		}
 		return
 	}
+	p.dirty = false
 	policies := make([]*policy, len(p.policies))
 	for i, l := range p.policies {
 		policies[i] = l.policy

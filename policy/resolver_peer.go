@@ -189,7 +189,7 @@ func (r *Resolver) dismiss(p *livePeer) {
 func (r *Resolver) elect(p *livePeer) {
 	p.elected = true
 	r.elected[p.endpoint.ID] = p
-	r.dirtyEndpoints[p.endpoint.ID] = struct{}{}
+	r.touchEndpoint(p)
 	r.locals.add(p)
 	for _, named := range p.profiles {
 		r.use(named.id())
@@ -207,7 +207,7 @@ func (r *Resolver) depose(p *livePeer) {
 	r.locals.remove(p)
 	r.dirtyEndpoints[p.endpoint.ID] = struct{}{}
 	delete(r.elected, p.endpoint.ID)
-	p.elected = false
+	p.elected, p.dirty = false, false
 }
 
 // selectPolicies attaches the policies that select an elected endpoint which has none yet.

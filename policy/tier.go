@@ -77,19 +77,39 @@ func endpointTiers(policies []*policy, tierOf func(name string) tier) []dataplan
 		return comparePolicies(a, b)
 	})
 	var tiers []dataplane.EndpointTier
-	for _, p := range policies {
-		if len(tiers) == 0 || tiers[len(tiers)-1].Name != p.tier {
-			tiers = append(tiers, dataplane.EndpointTier{Name: p.tier, Default: tierOf(p.tier).last})
+	for len(policies) > 0 {
+		name := policies[0].tier
+		n := slices.IndexFunc(policies, func(p *policy) bool { return p.tier != name })
+		if n < 0 {
+			n = len(policies)
 		}
-		t := &tiers[len(tiers)-1]
-		if p.ingress {
-			t.Ingress = append(t.Ingress, p.id())
-		}
-		if p.egress {
-			t.Egress = append(t.Egress, p.id())
-		}
+		tiers = append(tiers, dataplane.EndpointTier{
+			Name: name, Default: tierOf(name).last,
+			Ingress: idsOf(policies[:n], func(p *policy) bool { return p.ingress }), Egress: idsOf(policies[:n], func(p *policy) bool { return p.egress }),
+		})
+		policies = policies[n:]
 	}
 	return tiers
+}
+
+// idsOf are those of the policies that are for a direction.
+func idsOf(policies []*policy, isFor func(*policy) bool) []dataplane.PolicyID {
+	n := 0
+	for _, p := range policies {
+		if isFor(p) {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	ids := make([]dataplane.PolicyID, 0, n)
+	for _, p := range policies {
+		if isFor(p) {
+			ids = append(ids, p.id())
+		}
+	}
+	return ids
 }
 
 // endpointProfiles are the profiles that decide after the last tier. Those without a rule, or without an object, never do.
