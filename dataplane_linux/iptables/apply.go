@@ -39,15 +39,16 @@ func (t *Table) Apply(ctx context.Context) (Result, error) {
 }
 
 func (t *Table) apply(ctx context.Context, res *Result) error {
+	t.whole = false
 	if !t.known {
 		if err := t.know(ctx); err != nil {
 			return err
 		}
 	}
 	for {
-		p := t.plan()
-		if p.empty() {
-			return nil
+		p, err := t.next()
+		if err != nil || p.empty() {
+			return err
 		}
 		refusal, err := t.write(ctx, p, res)
 		switch {
@@ -79,6 +80,10 @@ func (t *Table) know(ctx context.Context) error {
 
 // judge finds what of a refused plan was at fault, so that the next plan is without it.
 func (t *Table) judge(ctx context.Context, p *plan, refusal *Refusal, res *Result) error {
+	if len(p.edits) > 0 { // whole chains are easier to judge, and need not be as they were believed to be
+		t.whole = true
+		return nil
+	}
 	if names := p.using(refusal.missing()); len(names) > 0 {
 		for _, name := range names {
 			if err := t.refuse(name, refusal); err != nil {
@@ -168,10 +173,27 @@ func (t *Table) drop(name string) chainText {
 	return chainText{name, body, sumOf(name, body)}
 }
 
-// plan is all that differs.
-func (t *Table) plan() *plan {
+// next is what is to be written. Chains are edited only where nobody else has written since they were last known.
+func (t *Table) next() (*plan, error) {
+	p := t.plan(t.whole)
+	if len(p.edits) == 0 {
+		return p, nil
+	}
+	now, err := t.readSign()
+	if err == nil && now != t.sign {
+		p = t.plan(true)
+	}
+	return p, err
+}
+
+// plan is all that differs, in whole chains or by edits.
+func (t *Table) plan(whole bool) *plan {
 	p := &plan{table: t.name}
 	for name := range t.sums.Updates() {
+		if e, ok := t.edit(name); ok && !whole {
+			p.edits = append(p.edits, e)
+			continue
+		}
 		p.write = append(p.write, t.chainText(name))
 	}
 	for name := range t.sums.Removals() {
@@ -188,12 +210,13 @@ func (t *Table) plan() *plan {
 		p.hooks = append(p.hooks, hookText{name, t.hookOld[name], ""})
 	}
 	slices.SortFunc(p.write, func(a, b chainText) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(p.edits, func(a, b chainEdit) int { return strings.Compare(a.name, b.name) })
 	slices.SortFunc(p.hooks, func(a, b hookText) int { return strings.Compare(a.chain, b.chain) })
 	slices.Sort(p.removes)
 	return p
 }
 
-func (p *plan) empty() bool { return len(p.write)+len(p.hooks)+len(p.removes) == 0 }
+func (p *plan) empty() bool { return len(p.write)+len(p.edits)+len(p.hooks)+len(p.removes) == 0 }
 
 // write makes one call. It returns a refusal apart from other errors, after which nothing is known of the table.
 func (t *Table) write(ctx context.Context, p *plan, res *Result) (*Refusal, error) {
@@ -219,6 +242,10 @@ func (t *Table) wrote(p *plan) {
 	for _, c := range p.write {
 		t.sums.SetActual(c.name, c.sum)
 	}
+	for i := range p.edits {
+		t.sums.SetActual(p.edits[i].name, p.edits[i].sum)
+	}
+	clear(t.held)
 	for _, name := range p.removes {
 		t.sums.RemoveActual(name)
 	}

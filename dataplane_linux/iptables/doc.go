@@ -4,8 +4,9 @@
 // name begins with Prefix are ours, as are rules of the kernel's own chains (FORWARD …) whose last comment begins with Mark. Nothing
 // else is read closely or touched.
 //
-// Every rule is written with a comment that holds a hash chained over the rules of its chain, so reading back compares numbers and not
-// text, and an agent without memory adopts what is already right without a write.
+// Every rule is written with a comment that holds a hash of its chain's name and of itself; a chain's sum is made of those in order. So reading back
+// compares numbers and not text, and an agent without memory adopts what is already right without a write. A chain of which few rules change is
+// edited where nobody else has written since it was known; else it is written whole.
 //
 // Invariants: a write is one iptables-restore call and is atomic per table. A chain that the kernel refuses holds one rule that drops,
 // is named in Result.Failed, and does not keep the others out. Any doubt about what the kernel holds leads to a read before the next

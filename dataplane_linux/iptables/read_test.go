@@ -229,7 +229,7 @@ func BenchmarkTextW2(b *testing.B) {
 	manyChains(table)
 	b.ReportAllocs()
 	for b.Loop() {
-		text, _ := table.plan().text()
+		text, _ := table.plan(true).text()
 		b.SetBytes(int64(len(text)))
 	}
 }
@@ -237,7 +237,7 @@ func BenchmarkTextW2(b *testing.B) {
 func BenchmarkParseW2(b *testing.B) {
 	table := openTwin(b, &Twin{}).Table(IPv4, "filter")
 	manyChains(table)
-	text, _ := table.plan().text()
+	text, _ := table.plan(true).text()
 	b.ReportAllocs()
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {

@@ -28,12 +28,13 @@ func fnv(h uint64, s string) uint64 {
 // hashLength is the length of a rule's hash as written: 64 bits in base64.
 const hashLength = 11
 
-// chainSeed is the hash before the first rule of a chain: rules that change place between chains are seen.
+// chainSeed is what the hashes of a chain's rules begin with: rules that change place between chains are seen.
 func chainSeed(chain string) uint64 { return fnv(fnvOffset, chain) }
 
-// nextHash is the hash of a rule that follows one whose hash is h.
-func nextHash(h uint64, rule string) uint64 {
-	return fnv((h^'\n')*fnvPrime, rule)
+// ruleHash is the hash of a rule of the chain with this seed. It does not depend on where in the chain the rule is, so that one rule more
+// leaves the others as they stand; the sum of the chain does.
+func ruleHash(seed uint64, rule string) uint64 {
+	return fnv((seed^'\n')*fnvPrime, rule)
 }
 
 // add takes in the hash of the next rule, as computed or as read back.
@@ -45,10 +46,9 @@ func (s *Sum) add(hash uint64) {
 // sumOf is the sum of a body: rules, each ended by a newline.
 func sumOf(chain, body string) Sum {
 	var s Sum
-	h := chainSeed(chain)
+	seed := chainSeed(chain)
 	for rule := range strings.Lines(body) {
-		h = nextHash(h, rule[:len(rule)-1])
-		s.add(h)
+		s.add(ruleHash(seed, rule[:len(rule)-1]))
 	}
 	return s
 }

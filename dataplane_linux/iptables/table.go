@@ -22,13 +22,15 @@ type Table struct {
 	hookSums *delta.Map[string, Sum]
 	hookOld  map[string][]string // rules of ours that stand in the kernel's chains
 
-	known   bool             // what the kernel holds is known, as far as nobody else writes
-	epoch   atomic.Uint64    // writes so far
-	sign    uint64           // of the table when it was last known
-	repairs int              // not yet reported
-	keep    map[string]error // chains that the kernel does not let go
-	refused map[string]error // chains and hooks whose content the kernel does not take
-	rules   int              // desired, hooks included
+	known   bool              // what the kernel holds is known, as far as nobody else writes
+	epoch   atomic.Uint64     // writes so far
+	sign    uint64            // of the table when it was last known
+	repairs int               // not yet reported
+	keep    map[string]error  // chains that the kernel does not let go
+	refused map[string]error  // chains and hooks whose content the kernel does not take
+	held    map[string]*chain // chains whose content is to change, as the kernel holds them
+	whole   bool              // chains are written whole for now
+	rules   int               // desired, hooks included
 }
 
 // chain is a list of rules as desired.
@@ -46,7 +48,7 @@ func (d *Driver) Table(f Family, name string) *Table {
 		driver: d, family: f, name: name,
 		chains: map[string]*chain{}, sums: delta.New[string, Sum](),
 		hooks: map[string]*chain{}, hookSums: delta.New[string, Sum](), hookOld: map[string][]string{},
-		keep: map[string]error{}, refused: map[string]error{},
+		keep: map[string]error{}, refused: map[string]error{}, held: map[string]*chain{},
 	}
 	d.tables = append(d.tables, t)
 	return t
@@ -71,6 +73,7 @@ func (t *Table) SetChain(name string, rules []string) {
 	}
 	delete(t.keep, name)
 	if c := newChain(name, rules, t.chains[name]); c != nil {
+		t.hold(name)
 		t.put(t.chains, name, c)
 		t.sums.SetDesired(name, c.sum)
 	}
@@ -78,6 +81,7 @@ func (t *Table) SetChain(name string, rules []string) {
 
 // RemoveChain says that the chain should not be there.
 func (t *Table) RemoveChain(name string) {
+	t.hold(name)
 	t.put(t.chains, name, nil)
 	t.sums.RemoveDesired(name)
 }
@@ -92,6 +96,14 @@ func (t *Table) SetHooks(kernelChain string, rules []string) {
 	if c := newChain(kernelChain, rules, t.hooks[kernelChain]); c != nil {
 		t.put(t.hooks, kernelChain, c)
 		t.hookSums.SetDesired(kernelChain, c.sum)
+	}
+}
+
+// hold remembers the content of a chain that is about to change, where the kernel holds that.
+func (t *Table) hold(name string) {
+	actual, there := t.sums.Actual(name)
+	if c := t.chains[name]; there && c != nil && c.sum == actual {
+		t.held[name] = c
 	}
 }
 
@@ -111,13 +123,12 @@ func (t *Table) put(chains map[string]*chain, name string, c *chain) {
 // newChain is nil where the chain is as before.
 func newChain(name string, rules []string, before *chain) *chain {
 	var s Sum
-	size, h := 0, chainSeed(name)
+	size, seed := 0, chainSeed(name)
 	for _, rule := range rules {
 		if strings.IndexByte(rule, '\n') >= 0 {
 			panic(fmt.Sprintf("iptables: rule of several lines in chain %s: %q", name, rule))
 		}
-		h = nextHash(h, rule)
-		s.add(h)
+		s.add(ruleHash(seed, rule))
 		size += len(rule) + 1
 	}
 	if before != nil && before.sum == s && sameBody(before.body, rules) {
@@ -158,7 +169,7 @@ func (t *Table) Rules(name string) []string {
 func (t *Table) Count() (chains, rules int) { return len(t.chains), t.rules }
 
 // Pending tells whether Apply would write, as far as is known. What is refused and has not changed since does not count.
-func (t *Table) Pending() bool { return !t.known || !t.plan().empty() }
+func (t *Table) Pending() bool { return !t.known || !t.plan(true).empty() }
 
 // Retry makes the next Apply try again what was refused, with its real content.
 func (t *Table) Retry() {

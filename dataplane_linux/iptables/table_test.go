@@ -416,3 +416,49 @@ func TestMarkStandsBeforeTheTarget(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusedEditsAreWrittenWhole: where the kernel's chain is not as it was believed to be, and nothing has told so, the chain comes right all the
+// same.
+func TestRefusedEditsAreWrittenWhole(t *testing.T) {
+	w := &Twin{}
+	table := openTwin(t, w).Table(IPv4, "filter")
+	before := []string{"-s 10.0.0.1/32", "-s 10.0.0.2/32", "-s 10.0.0.3/32", "-s 10.0.0.4/32", "-j DROP"}
+	table.SetChain("felid-x", before)
+	apply(t, table)
+	rules := w.table("iptables", "filter").rules
+	rules["felid-x"] = rules["felid-x"][:2]
+	after := slices.Insert(slices.Clone(before), 4, "-p tcp")
+	table.SetChain("felid-x", after)
+	if p, err := table.next(); err != nil || len(p.edits) != 1 || len(p.write) != 0 {
+		t.Fatalf("%d edits, %d chains, %v", len(p.edits), len(p.write), err)
+	}
+	apply(t, table)
+	wantChain(t, w, "felid-x", after...)
+}
+
+// TestEdits: an edit leads from any list of rules to any other.
+func TestEdits(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		lists := rapid.SliceOfN(rapid.SampledFrom([]string{"-j ACCEPT\n", "-s 10.0.0.0/8\n", "-p tcp -j DROP\n"}), 0, 6)
+		old, now := lists.Draw(t, "old"), lists.Draw(t, "new")
+		e := newEdit("felid-x", old, now)
+		w := &Twin{}
+		x := w.table("iptables", "filter")
+		x.rules["felid-x"] = nil
+		for _, rule := range old {
+			x.rules["felid-x"] = append(x.rules["felid-x"], rule[:len(rule)-1])
+		}
+		text := e.append(nil)
+		if len(text) > e.size() || strings.Count(string(text), "\n") != e.lines() {
+			t.Errorf("%d bytes, size says %d; %d lines said:\n%s", len(text), e.size(), e.lines(), text)
+		}
+		for line := range strings.Lines(string(text)) {
+			if !w.line(x, "filter", line[:len(line)-1]) {
+				t.Fatalf("refused: %s", line)
+			}
+		}
+		if got, want := bare(x.rules["felid-x"]), strings.Split(strings.Join(now, ""), "\n"); !slices.Equal(got, want[:len(want)-1]) {
+			t.Errorf("%q, want %q", got, now)
+		}
+	})
+}

@@ -10,6 +10,7 @@ import (
 type plan struct {
 	table   string
 	write   []chainText // in order of name
+	edits   []chainEdit // in order of name
 	hooks   []hookText  // in order of name
 	removes []string    // in order of name
 }
@@ -39,6 +40,7 @@ type partKind uint8
 const (
 	partNone partKind = iota
 	partChain
+	partEdit
 	partHookOld
 	partHookNew
 	partRemove
@@ -53,7 +55,7 @@ const ruleOverhead = len("-A  "+commentOption+Mark+" \n") + hashLength
 // may jump to them; chains to be removed are emptied with the others, so that none of them holds a reference when they go.
 func (p *plan) text() ([]byte, []part) {
 	b := make([]byte, 0, p.size())
-	parts := make([]part, 0, 2*len(p.write)+2*len(p.hooks)+2*len(p.removes)+2)
+	parts := make([]part, 0, 2*len(p.write)+len(p.edits)+2*len(p.hooks)+2*len(p.removes)+2)
 	line := 1
 	mark := func(kind partKind, name string) { parts = append(parts, part{line, name, kind}) }
 	b = append(append(append(b, '*'), p.table...), '\n')
@@ -72,6 +74,11 @@ func (p *plan) text() ([]byte, []part) {
 		mark(partChain, c.name)
 		b = appendRules(b, "-A ", c.name, c.body, 0)
 		line += c.sum.Rules
+	}
+	for i := range p.edits {
+		mark(partEdit, p.edits[i].name)
+		b = p.edits[i].append(b)
+		line += p.edits[i].lines()
 	}
 	for _, h := range p.hooks {
 		mark(partHookOld, h.chain)
@@ -96,6 +103,9 @@ func (p *plan) size() int {
 	for _, c := range p.write {
 		n += len(": - [0:0]\n") + len(c.name) + len(c.body) + c.sum.Rules*(ruleOverhead+len(c.name))
 	}
+	for i := range p.edits {
+		n += p.edits[i].size()
+	}
 	for _, h := range p.hooks {
 		for _, rule := range h.old {
 			n += len("-D  \n") + len(h.chain) + len(rule)
@@ -116,9 +126,9 @@ func appendDeclaration(b []byte, name string) []byte {
 // appendRules writes each rule of body with its mark; position is where the first is inserted, 0 to append. The mark comes after the matches of
 // the rule, so that the kernel does not look at it, which costs as much as a match, where one of them fails.
 func appendRules(b []byte, command, chain, body string, position int) []byte {
-	h := chainSeed(chain)
+	seed := chainSeed(chain)
 	for rule := range strings.Lines(body) {
-		h = nextHash(h, rule[:len(rule)-1])
+		h := ruleHash(seed, rule[:len(rule)-1])
 		b = append(append(append(b, command...), chain...), ' ')
 		if position > 0 {
 			b = append(strconv.AppendInt(b, int64(position), 10), ' ')
@@ -167,11 +177,10 @@ func appendOld(b []byte, h hookText) []byte {
 // markedRules is how the rules of a body stand in the kernel's chain, in a form that -D takes.
 func markedRules(chain, body string) []string {
 	var out []string
-	h := chainSeed(chain)
+	seed := chainSeed(chain)
 	for rule := range strings.Lines(body) {
 		rule = rule[:len(rule)-1]
-		h = nextHash(h, rule)
-		out = append(out, string(appendMarked(nil, rule, h)))
+		out = append(out, string(appendMarked(nil, rule, ruleHash(seed, rule))))
 	}
 	return out
 }

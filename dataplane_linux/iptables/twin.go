@@ -155,8 +155,23 @@ func (w *Twin) line(x *twinTable, table, line string) bool {
 		}
 		x.rules[chain] = slices.Insert(slices.Clone(rules), at-1, rule)
 		return w.valid(x, table, rule)
+	case "-R":
+		number, rule, _ := strings.Cut(rule, " ")
+		at, err := strconv.Atoi(number)
+		if err != nil || at < 1 || at > len(rules) {
+			return false
+		}
+		x.rules[chain] = slices.Clone(rules)
+		x.rules[chain][at-1] = rule
+		return w.valid(x, table, rule)
 	case "-D":
 		at := slices.Index(rules, rule)
+		if number, err := strconv.Atoi(rule); err == nil {
+			at = number - 1
+		}
+		if at >= len(rules) {
+			return false
+		}
 		if at < 0 {
 			return false
 		}
