@@ -61,6 +61,26 @@ func BenchmarkRecordEndpoint(b *testing.B) {
 	}
 }
 
+// BenchmarkRecordHostEndpoint is one host endpoint that comes and goes beside another and the pods: all chains of host endpoints, and the ways to
+// the pods' are rendered anew.
+func BenchmarkRecordHostEndpoint(b *testing.B) {
+	s, h := largeState(), newHeld()
+	hosts := hostState(true)
+	for _, name := range []string{"eth0", "rest"} {
+		s.Endpoints[hostID(name)] = hosts.Endpoints[hostID(name)]
+	}
+	maps.Copy(s.Policies, hosts.Policies)
+	h.take(b, s, nil)
+	id := hostID("eth0")
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if delete(s.Endpoints, id); i%2 == 1 {
+			s.Endpoints[id] = hosts.Endpoints[id]
+		}
+		h.take(b, s, changed([]dataplane.EndpointID{id}))
+	}
+}
+
 // changed names endpoints and policies.
 func changed(endpoints []dataplane.EndpointID, policies ...dataplane.PolicyID) *dataplane.Changes {
 	c := dataplane.NewChanges()
