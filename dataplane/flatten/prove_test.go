@@ -121,7 +121,7 @@ func TestProve(t *testing.T) {
 			}
 		}
 	}
-	if held < 50 || broken < 200 || vacuous < 10 {
+	if n := int(seeds); held < n/2 || broken < 3*n || vacuous < n/6 {
 		t.Errorf("%d held, %d broken, %d vacuous: too few to mean anything", held, broken, vacuous)
 	}
 }

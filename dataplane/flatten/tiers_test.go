@@ -104,7 +104,7 @@ func plain(tiers [][]Rule) []Rule {
 
 // TestTiersAreNeverDearer than they are with the later rules in the place of each Pass.
 func TestTiersAreNeverDearer(t *testing.T) {
-	shorter := 0
+	all, shorter := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		tiers := drawTiers(t)
 		rules, _ := Tiers(tiers, 1000000)
@@ -112,12 +112,13 @@ func TestTiersAreNeverDearer(t *testing.T) {
 		if cost(rules) > cost(want) {
 			t.Fatalf("%d rules (cost %d), plainly %d (cost %d)", len(rules), cost(rules), len(want), cost(want))
 		}
+		all++
 		if len(rules) < len(want) {
 			shorter++
 		}
 	})
-	if shorter < 20 {
-		t.Errorf("%d lists were shorter: too few to mean anything", shorter)
+	if shorter*50 < all {
+		t.Errorf("%d of %d lists were shorter: too few to mean anything", shorter, all)
 	}
 }
 
