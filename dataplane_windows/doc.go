@@ -10,5 +10,5 @@
 // Windows; a match without addresses leaves its rule out, because an empty field means any address to HNS; an ACL names addresses
 // of one family only, and none of IPv6 where neither host nor endpoint has it.
 //
-// The package makes no HNS call yet, and knows host endpoints not at all.
+// The package makes no HNS call yet. A host endpoint gets no list: it is reported as unsupported, and pods are as without it.
 package windows

@@ -3,7 +3,6 @@ package windows
 import (
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/felid-net/felid/dataplane"
 	"github.com/felid-net/felid/dataplane/flatten"
@@ -27,7 +26,7 @@ func Render(s *dataplane.State, id dataplane.EndpointID) ([]hns.ACL, []dataplane
 	if ep == nil {
 		return nil, nil
 	}
-	if strings.HasPrefix(string(id), "hostendpoint/") {
+	if ep.Host != nil {
 		return nil, []dataplane.Unsupported{{Reason: "host endpoints are not enforced on Windows: " + string(id)}}
 	}
 	r := newRenderer(s, ep)

@@ -278,7 +278,7 @@ func TestWhoHasNoList(t *testing.T) {
 	if acls, unsupported := Render(s, "pod/a/nobody"); acls != nil || unsupported != nil {
 		t.Errorf("%v, %v", acls, unsupported)
 	}
-	s.Endpoints["hostendpoint/n1"] = &dataplane.Endpoint{ID: "hostendpoint/n1"}
+	s.Endpoints["hostendpoint/n1"] = &dataplane.Endpoint{ID: "hostendpoint/n1", Interface: "*", Host: &dataplane.HostEndpoint{}}
 	if acls, unsupported := Render(s, "hostendpoint/n1"); acls != nil || len(unsupported) != 1 {
 		t.Errorf("%v, %v", acls, unsupported)
 	}
