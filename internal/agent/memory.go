@@ -20,8 +20,12 @@ const (
 // tidyInterval is how often memory is given back: the agent works in bursts, and what one needed should not stay taken until the next.
 const tidyInterval = time.Minute
 
+// tidyAfter is how many bytes must have been made since for that to be worth its time.
+const tidyAfter = 16 << 20
+
 // keepSmall gives memory back to the host, once the loop has applied everything, and then at intervals.
 func keepSmall(ctx context.Context, a *Agent) error {
+	tidied := uint64(0)
 	debug.SetGCPercent(garbageAtStart)
 	for wait := 50 * time.Millisecond; ; {
 		select {
@@ -30,10 +34,11 @@ func keepSmall(ctx context.Context, a *Agent) error {
 		case <-time.After(wait):
 		}
 		switch {
+		case a.Ready() == nil && tidied > 0 && made() < tidied+tidyAfter:
 		case a.Ready() == nil:
 			debug.FreeOSMemory()
 			debug.SetGCPercent(garbagePercent(held()))
-			wait = tidyInterval
+			wait, tidied = tidyInterval, made()
 		case wait < tidyInterval:
 			debug.SetGCPercent(garbagePercentAtStart(held()))
 		}
@@ -51,8 +56,13 @@ func garbagePercent(held uint64) int {
 }
 
 // held is how many bytes the last collection left.
-func held() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+func held() uint64 { return heapBytes("/gc/heap/live:bytes") }
+
+// made is how many bytes have been made so far.
+func made() uint64 { return heapBytes("/gc/heap/allocs:bytes") }
+
+func heapBytes(name string) uint64 {
+	sample := []metrics.Sample{{Name: name}}
 	metrics.Read(sample)
 	return sample[0].Value.Uint64()
 }
