@@ -273,6 +273,46 @@ func TestWay(t *testing.T) {
 	}
 }
 
+// TestWayTranslates: who sees where a flow was sent to, and who where it goes, is a matter of which node makes one of the other.
+func TestWayTranslates(t *testing.T) {
+	far := pod("a", "z", nil, "10.0.1.1")
+	far.Spec.Node = "two"
+	objects := []v3.Object{
+		node("one", "192.0.2.1"), node("two", "192.0.2.2"), openNamespace("a"), pod("a", "x", nil, "10.0.0.1"), far, hostEndpoint("one", "one", "*"), hostEndpoint("two", "two", "*"),
+	}
+	const toNodePort, toService = "203.0.113.1 10.0.1.1:80 as 192.0.2.1:30080", "203.0.113.1 10.0.1.1:80 as 198.51.100.1:443"
+	for _, test := range []struct {
+		flow string
+		at   func(*v3.GlobalNetworkPolicySpec)
+		rule string
+		want string // the host endpoints that deny
+	}{
+		{toNodePort, preDNAT, "in deny 30080", "in one"},
+		{toNodePort, preDNAT, "in deny 80", "in two"},
+		{toNodePort, forward, "in deny 80", "in one, in two"},
+		{toNodePort, forward, "in deny 30080", ""},
+		{toService, preDNAT, "in deny 443", "in two"},
+		{toService, preDNAT, "in deny 80", ""},
+		{"10.0.0.1 10.0.1.1:80 as 192.0.2.2:30080", forward, "out deny 30080", "out one"},
+		{"10.0.0.1 10.0.1.1:80 as 192.0.2.2:30080", preDNAT, "in deny 30080", "in two"},
+		{"10.0.0.1 10.0.1.1:80 as 192.0.2.1:30080", forward, "out deny 30080", ""},
+		{"10.0.0.1 10.0.1.1:80 as 10.96.0.1:443", preDNAT, "in deny 443", ""},
+	} {
+		allowing := forHosts("p", test.at, test.rule, strings.Fields(test.rule)[0]+" allow")
+		state, _ := policy.Resolve(append([]v3.Object{allowing}, objects...), policy.Options{Host: failsafes})
+		var got []string
+		for _, v := range policy.Explain(state, flow(test.flow)).Forward {
+			if v.Action == dataplane.Deny {
+				way := map[dataplane.Direction]string{dataplane.Ingress: "in ", dataplane.Egress: "out "}[v.Direction]
+				got = append(got, way+strings.TrimPrefix(string(v.Endpoint), "hostendpoint/"))
+			}
+		}
+		if got := strings.Join(got, ", "); got != test.want {
+			t.Errorf("%s, %s: denied by %q, want %q", test.flow, test.rule, got, test.want)
+		}
+	}
+}
+
 func TestExplainForwardJSON(t *testing.T) {
 	objects := []v3.Object{
 		node("one", "192.0.2.1"), openNamespace("a"), pod("a", "x", nil, "10.0.0.1"), hostEndpoint("h", "one", "*"), forHosts("p", forward, "in deny 80"),

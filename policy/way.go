@@ -14,6 +14,9 @@ type way struct {
 	from, to dataplane.EndpointID // "" for what is no endpoint
 	// path is the nodes that the flow is on, in order, the first and last where its ends are; "" for an end that is on no node.
 	path []dataplane.NodeName
+	// translated is the index in path of the node that makes the destination of what it was sent to: those before it see nothing else than that, and
+	// those after it nothing of it.
+	translated int
 	// sentFrom and meant tell whether the ends are nodes themselves, not their workloads.
 	sentFrom, meant bool
 }
@@ -23,14 +26,20 @@ func (e *Explainer) way(from, to dataplane.EndpointID, f Flow) *way {
 	source, isHost := w.place(from, f.Src)
 	w.sentFrom = isHost
 	w.path = []dataplane.NodeName{source}
+	at := dataplane.NodeName("")
 	if f.SentTo.IsValid() {
-		if at := e.nodeAt(f.SentTo.Addr()); at != "" {
-			w.visit(at)
-		}
+		at = e.nodeAt(f.SentTo.Addr())
+	}
+	if at != "" {
+		w.visit(at)
+		w.translated = len(w.path) - 1
 	}
 	destination, isHost := w.place(to, f.Dst)
 	w.meant = isHost
 	w.visit(destination)
+	if at == "" && source == "" {
+		w.translated = len(w.path) - 1 // an address of no node, such as a service's, is made another by the first node that it comes to
+	}
 	return w
 }
 
@@ -50,6 +59,19 @@ func (w *way) place(id dataplane.EndpointID, address netip.Addr) (node dataplane
 	return node, node != ""
 }
 
+// flowAt is the flow as the node of an index in path sees it.
+func (w *way) flowAt(i int) Flow {
+	f := w.flow
+	switch {
+	case !f.SentTo.IsValid():
+	case i < w.translated:
+		f.Dst, f.DstPort, f.SentTo = f.SentTo.Addr(), f.SentTo.Port(), netip.AddrPort{}
+	case i > w.translated:
+		f.SentTo = netip.AddrPort{}
+	}
+	return f
+}
+
 // within tells that the flow never leaves the node where it begins.
 func (w *way) within() bool { return len(w.path) == 1 }
 
@@ -58,7 +80,7 @@ func (w *way) egress() *Verdict {
 	if w.state.Endpoints[w.from] == nil || w.sentFrom && w.within() {
 		return nil
 	}
-	v := Evaluate(w.state, w.from, dataplane.Egress, w.flow)
+	v := Evaluate(w.state, w.from, dataplane.Egress, w.flowAt(0))
 	return &v
 }
 
@@ -71,11 +93,11 @@ func (w *way) ingress() *Verdict {
 		if host == "" {
 			return nil
 		}
-		v = EvaluateFromWorkload(w.state, host, w.flow)
+		v = EvaluateFromWorkload(w.state, host, w.flowAt(len(w.path)-1))
 	case w.state.Endpoints[w.to] == nil:
 		return nil
 	default:
-		v = Evaluate(w.state, w.to, dataplane.Ingress, w.flow)
+		v = Evaluate(w.state, w.to, dataplane.Ingress, w.flowAt(len(w.path)-1))
 	}
 	return &v
 }
@@ -91,18 +113,18 @@ func (w *way) fromOwnWorkload() dataplane.EndpointID {
 // forward is what the host endpoints say that forward the flow, in order.
 func (w *way) forward() []Verdict {
 	var out []Verdict
-	judge := func(id dataplane.EndpointID, dir dataplane.Direction) {
-		if id != "" {
-			out = append(out, EvaluateForward(w.state, id, dir, w.flow))
-		}
-	}
 	last := len(w.path) - 1
 	for i, n := range w.path {
+		judge := func(id dataplane.EndpointID, dir dataplane.Direction) {
+			if id != "" {
+				out = append(out, EvaluateForward(w.state, id, dir, w.flowAt(i)))
+			}
+		}
 		if n == "" || w.within() {
 			continue
 		}
 		if i > 0 && !(i == last && w.meant) {
-			judge(w.entrance(n), dataplane.Ingress)
+			judge(w.entrance(i), dataplane.Ingress)
 		}
 		if i < last && !(i == 0 && w.sentFrom) {
 			judge(w.HostEndpointAt(n, addressesOf(w.state, n)...), dataplane.Egress)
@@ -113,11 +135,13 @@ func (w *way) forward() []Verdict {
 
 // entrance is the host endpoint by which the flow comes to a node that forwards it: that with the address that it was sent to, where that is an
 // address of the node.
-func (w *way) entrance(n dataplane.NodeName) dataplane.EndpointID {
-	if addresses := addressesOf(w.state, n); slices.Contains(addresses, w.flow.SentTo.Addr()) {
-		return w.HostEndpointAt(n, w.flow.SentTo.Addr())
+func (w *way) entrance(i int) dataplane.EndpointID {
+	n, sentTo := w.path[i], w.flowAt(i).SentTo.Addr()
+	addresses := addressesOf(w.state, n)
+	if slices.Contains(addresses, sentTo) {
+		return w.HostEndpointAt(n, sentTo)
 	}
-	return w.HostEndpointAt(n, addressesOf(w.state, n)...)
+	return w.HostEndpointAt(n, addresses...)
 }
 
 func addressesOf(s *dataplane.State, n dataplane.NodeName) []netip.Addr {
