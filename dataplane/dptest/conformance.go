@@ -31,7 +31,8 @@ func RunDataplane(t *testing.T, newHost func(t *testing.T) Host) {
 	t.Run("path does not matter", func(t *testing.T) { applyPaths(t, newHost) })
 }
 
-// sample is a State that has one of everything policy needs: two endpoints, two tiers, sets of both types and families.
+// sample is a State that has one of everything policy needs: two pods, a host endpoint with policy of every stage, sets of both types and
+// families.
 func sample() *dataplane.State {
 	s := dataplane.NewState()
 	s.Host = dataplane.Host{Node: "n1", Owner: true, InterfacePrefix: InterfacePrefix, WorkloadToHost: dataplane.Allow, IPv6: true}
@@ -59,7 +60,28 @@ func sample() *dataplane.State {
 		e.Node, e.Interface = "n1", InterfaceName("a", string(e.ID[len("pod/a/"):]))
 		s.Endpoints[e.ID] = e
 	}
+	s.Endpoints["hostendpoint/h"] = sampleHost(s, open)
+	s.Host.FailsafeInbound = []dataplane.Failsafe{{Protocol: dataplane.ProtoTCP, Port: 22}}
 	return s
+}
+
+// sampleHost is a host endpoint; its policies are added to the State.
+func sampleHost(s *dataplane.State, profile dataplane.PolicyID) *dataplane.Endpoint {
+	tier := func(stage string, def dataplane.Action) []dataplane.EndpointTier {
+		id := dataplane.PolicyID{Kind: "GlobalNetworkPolicy", Name: stage}
+		rules := []dataplane.Rule{{Action: dataplane.Allow, Protocol: dataplane.ProtoUDP, Src: dataplane.Side{IPSets: []dataplane.IPSetID{"clients"}}}}
+		s.Policies[id] = &dataplane.Policy{ID: id, Tier: "default", Ingress: rules, Egress: rules}
+		t := dataplane.EndpointTier{Name: "default", Ingress: []dataplane.PolicyID{id}, Default: def}
+		if stage != "pre" {
+			t.Egress = t.Ingress
+		}
+		return []dataplane.EndpointTier{t}
+	}
+	return &dataplane.Endpoint{
+		ID: "hostendpoint/h", Node: "n1", Interface: "*", Addresses: addrs("172.18.0.1"), Profiles: []dataplane.PolicyID{profile},
+		Tiers: tier("forward", dataplane.Deny),
+		Host:  &dataplane.HostEndpoint{Untracked: tier("raw", dataplane.Pass), PreDNAT: tier("pre", dataplane.Pass), Forward: tier("forward", dataplane.Deny)},
+	}
 }
 
 func addrs(texts ...string) []netip.Addr { return readableAddrs(texts) }
@@ -77,7 +99,8 @@ func set(id dataplane.IPSetID, typ dataplane.IPSetType, prefixes ...string) *dat
 	return s
 }
 
-// changed is the sample after a day: a member came and one went, a rule was edited, an endpoint and its set are gone, another came.
+// changed is the sample after a day: a member came and one went, a rule was edited, an endpoint and its set are gone, another came, and the host
+// endpoint is for one interface, by fewer policies.
 func changed() *dataplane.State {
 	s := sample()
 	s.IPSets["clients"] = set("clients", dataplane.SetNets, "10.65.0.1/32", "198.51.100.0/24", "fd00:65::1/128", "::/0")
@@ -88,6 +111,10 @@ func changed() *dataplane.State {
 	z := &dataplane.Endpoint{ID: "pod/a/z", Node: "n1", Interface: InterfaceName("a", "z"), Addresses: addrs("10.65.0.3")}
 	z.Tiers = s.Endpoints["pod/a/y"].Tiers
 	s.Endpoints[z.ID] = z
+	h := s.Endpoints["hostendpoint/h"]
+	h.Interface, h.Host.PreDNAT, h.Host.Forward = "eth7", nil, nil
+	delete(s.Policies, dataplane.PolicyID{Kind: "GlobalNetworkPolicy", Name: "pre"})
+	s.Host.FailsafeInbound = append(s.Host.FailsafeInbound, dataplane.Failsafe{Protocol: dataplane.ProtoTCP, Port: 179})
 	return s
 }
 

@@ -29,7 +29,12 @@ func TestFake(t *testing.T) {
 func describe(s *dataplane.State) string {
 	var lines []string
 	for _, e := range s.Endpoints {
-		lines = append(lines, fmt.Sprintf("endpoint %+v", *e))
+		line := fmt.Sprintf("endpoint %+v", *e)
+		if e.Host != nil {
+			before, _, _ := strings.Cut(line, " Host:0x")
+			line = fmt.Sprintf("%s Host:%+v", before, *e.Host)
+		}
+		lines = append(lines, line)
 	}
 	for _, p := range s.Policies {
 		lines = append(lines, fmt.Sprintf("policy %+v", *p))
