@@ -35,10 +35,9 @@ const (
 	crrServer = "10.93.0.2"
 )
 
-// crrState is what the node of W2 with two more pods resolves to, each with n policies: the client's for egress, the server's for ingress. None
+// crrState is what the node of a workload with two more pods resolves to, each with n policies: the client's for egress, the server's for ingress. None
 // of their rules matches the connections, but for the last one of the last policy.
-func crrState(n int) *dataplane.State {
-	objects := workload.W2()
+func crrState(objects []v3.Object, n int) *dataplane.State {
 	allow := []v3.Rule{{Action: v3.Allow}}
 	objects = append(objects, &v3.Profile{ObjectMeta: metav1.ObjectMeta{Name: "crr"}, Spec: v3.ProfileSpec{Ingress: allow, Egress: allow}})
 	for i, side := range []string{"client", "server"} {
@@ -150,7 +149,7 @@ func connectOnce(to unix.Sockaddr) error {
 func BenchmarkNewConnections(b *testing.B) {
 	for _, backend := range backends {
 		b.Run(backend, func(b *testing.B) {
-			paths := []*path{newPath(b, "bare", "", nil), newPath(b, "0", backend, crrState(0)), newPath(b, "50", backend, crrState(50))}
+			paths := []*path{newPath(b, "bare", "", nil), newPath(b, "0", backend, crrState(workload.W2(), 0)), newPath(b, "50", backend, crrState(workload.W2(), 50))}
 			for range 60 {
 				for _, p := range paths {
 					p.round(b, 50*time.Millisecond)

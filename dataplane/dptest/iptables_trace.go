@@ -29,6 +29,7 @@ type IPTablesTrace struct {
 	Action      dataplane.Action // Allow or Deny
 	Rule        string           // what decided: "filter FORWARD: -j DROP", or "policy"
 	Chains      []string         // "filter FORWARD", in the order in which the packet entered them
+	Rules       int              // how many were looked at, whether or not they matched
 	NFLOG       []string         // prefixes, in order
 	Mark        uint32
 	State       string // of connection tracking, at the end
@@ -165,6 +166,7 @@ func (r *run) chain(t *table, c *chain) (verdict, error) {
 	defer func() { r.depth-- }()
 	r.trace.Chains = append(r.trace.Chains, t.name+" "+c.name)
 	for _, rule := range c.rules {
+		r.trace.Rules++
 		if !rule.matches(r) {
 			continue
 		}
