@@ -60,9 +60,9 @@ func (s *Sets) attempt(ctx context.Context, plan func(*Sets, string, *set) job, 
 	if err := s.know(ctx); err != nil {
 		return err
 	}
-	var jobs []job
-	var commands []Command
-	for _, name := range slices.Sorted(maps.Keys(s.dirty)) {
+	names := slices.Sorted(maps.Keys(s.dirty))
+	jobs, commands := make([]job, 0, len(names)), make([]Command, 0, len(names))
+	for _, name := range names {
 		if j := plan(s, name, s.sets[name]); len(j.commands) > 0 {
 			jobs = append(jobs, j)
 			commands = append(commands, j.commands...)
