@@ -4,12 +4,16 @@ import (
 	"context"
 	"encoding/binary"
 	"flag"
+	"fmt"
+	"iter"
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/dataplane"
 	"github.com/felid-net/felid/dataplane/dptest"
 	"github.com/felid-net/felid/policy"
@@ -19,16 +23,13 @@ import (
 var explained = flag.Uint64("explained", 10, "how many made-up cases are asked about by explain and by the kernel, for each variant")
 
 // TestExplainNamesWhatDecided: of every new connection that the kernel allowed or denied, NFLOG reports the very rule, end of tier or lack of a
-// profile that policy.Explain names, at both ends; and all that Explain names is reported. The policies and connections are made up.
+// profile that policy.Explain names, at both ends and at the host endpoints between; and all that Explain names is reported. The policies and
+// connections are made up.
 func TestExplainNamesWhatDecided(t *testing.T) {
 	for _, backend := range backends {
 		t.Run(backend, func(t *testing.T) {
 			t.Parallel()
-			for seed := range *explained {
-				c := dptest.Random(1_000_000 + seed)
-				if c.Options.Skip[dptest.RunnerPackets] != "" {
-					continue
-				}
+			for c := range explainedCases() {
 				t.Run(c.Name, func(t *testing.T) {
 					t.Parallel()
 					explain(t, backend, c)
@@ -41,19 +42,48 @@ func TestExplainNamesWhatDecided(t *testing.T) {
 	}
 }
 
+// explainedCases are made up: two of pods alone for each of hosts too.
+func explainedCases() iter.Seq[*dptest.Case] {
+	return func(yield func(*dptest.Case) bool) {
+		for seed, hosts := uint64(1_000_000), uint64(0); seed < 1_000_000+*explained; seed++ {
+			if c := dptest.Random(seed); c.Options.Skip[dptest.RunnerPackets] == "" && !yield(c) {
+				return
+			}
+			for ; hosts < 1_000*(seed-999_999) && seed%2 == 0; hosts++ {
+				if c := dptest.RandomHosts(hosts); ofAllInterfaces(c) {
+					hosts = 1_000 * (seed - 999_999)
+					if !yield(c) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// ofAllInterfaces tells whether each host endpoint is all that its node has: Explain does not know by which of several interfaces a packet goes.
+func ofAllInterfaces(c *dptest.Case) bool {
+	for _, o := range c.Objects {
+		if h, ok := o.(*v3.HostEndpoint); ok && (h.Spec.InterfaceName != "*" || len(h.Spec.ExpectedIPs) > 0) {
+			return false
+		}
+	}
+	return true
+}
+
 // verdictGroup is the NFLOG group of this test.
 const verdictGroup = 11
-
-// side is one end's judgement of one packet.
-type side struct {
-	dptest.Tuple
-	dir dataplane.Direction
-}
 
 // report is what NFLOG said of a packet.
 type report struct {
 	dptest.Tuple
 	prefix string
+}
+
+// expected is what Explain names of a flow, and is not reported yet.
+type expected struct {
+	sides   []*policy.Verdict // in the order of the way, up to the one that denies
+	missing map[string]bool   // prefixes
 }
 
 func explain(t *testing.T, backend string, c *dptest.Case) {
@@ -72,16 +102,55 @@ func explain(t *testing.T, backend string, c *dptest.Case) {
 			return err
 		}))
 	}
-	for i, o := range net.Probe(c.Flows) {
+	flows := slices.DeleteFunc(slices.Clone(c.Flows), func(f dptest.Flow) bool {
+		dropped := c.Options.NoIPv6 && f.Family() == 6 // by the host of a pod, before a host endpoint forwards it
+		return dropped || beyondUplink(f.Src) || beyondUplink(f.Dst)
+	})
+	for i, o := range net.Probe(flows) {
 		if o.Err != nil {
-			t.Errorf("%s: %v", c.Flows[i].Text, o.Err)
+			t.Errorf("%s: %v", flows[i].Text, o.Err)
 		}
 	}
-	answers := map[dptest.Tuple]policy.Answer{}
-	for _, f := range c.Flows {
-		answers[f.Tuple] = policy.ExplainBetween(states[""], dataplane.EndpointID(f.From), dataplane.EndpointID(f.To), flowOf(f.Tuple))
+	want := map[dptest.Tuple]*expected{}
+	for _, f := range flows {
+		w := explainFlow(states[""], f)
+		want[f.Tuple] = w
+		if f.SentTo.IsValid() { // as it is before its destination is translated
+			t := f.Tuple
+			t.Dst, t.DstPort = f.SentTo.Addr(), f.SentTo.Port()
+			want[t] = w
+		}
 	}
-	compareReports(t, NamesOf(maps.Keys(states[""].Policies)), answers, reports)
+	compareReports(t, NamesOf(maps.Keys(states[""].Policies)), want, reports)
+}
+
+// beyondUplink are addresses on a node's other interfaces, and behind them.
+func beyondUplink(a netip.Addr) bool {
+	return netip.MustParsePrefix("172.19.0.0/16").Contains(a) || netip.MustParsePrefix("fd00:19::/32").Contains(a)
+}
+
+func explainFlow(s *dataplane.State, f dptest.Flow) *expected {
+	e := policy.NewExplainer(s)
+	end := func(name string, a netip.Addr) dataplane.EndpointID {
+		if id := dataplane.EndpointID(name); s.Endpoints[id] != nil {
+			return id
+		}
+		return e.EndpointAt(a)
+	}
+	flow := flowOf(f.Tuple)
+	flow.SentTo = f.SentTo
+	answer := e.Between(end(f.From, f.Src), end(f.To, f.Dst), flow)
+	w := &expected{missing: map[string]bool{}}
+	for _, v := range answer.Sides() {
+		w.sides = append(w.sides, v)
+		if prefix := decidedBy(v); prefix != "" {
+			w.missing[prefix] = true
+		}
+		if v.Action != dataplane.Allow {
+			break
+		}
+	}
+	return w
 }
 
 func flowOf(t dptest.Tuple) policy.Flow {
@@ -90,54 +159,9 @@ func flowOf(t dptest.Tuple) policy.Flow {
 	}
 }
 
-// compareReports reads reports until every side that policy decided has one.
-func compareReports(t *testing.T, names LogNames, answers map[dptest.Tuple]policy.Answer, reports <-chan report) {
-	t.Helper()
-	missing := map[side]string{}
-	for tuple, a := range answers {
-		for dir, v := range sidesReached(a) {
-			if prefix := decidedBy(dir, v); prefix != "" {
-				missing[side{tuple, dir}] = prefix
-			}
-		}
-	}
-	deadline := time.After(patience)
-	for len(missing) > 0 {
-		select {
-		case r := <-reports:
-			compareReport(t, names, answers, r, missing)
-		case <-deadline:
-			for s, prefix := range missing {
-				t.Errorf("%s, %s: explain names %q, and the kernel reported nothing", s.Tuple, s.dir, prefix)
-			}
-			return
-		}
-	}
-	for {
-		select {
-		case r := <-reports:
-			compareReport(t, names, answers, r, missing)
-		default:
-			return
-		}
-	}
-}
-
-// sidesReached are the ends that get to judge: what does not leave its sender is not judged by its receiver.
-func sidesReached(a policy.Answer) map[dataplane.Direction]*policy.Verdict {
-	sides := map[dataplane.Direction]*policy.Verdict{}
-	if a.Egress != nil {
-		sides[dataplane.Egress] = a.Egress
-	}
-	if a.Ingress != nil && (a.Egress == nil || a.Egress.Action == dataplane.Allow) {
-		sides[dataplane.Ingress] = a.Ingress
-	}
-	return sides
-}
-
 // decidedBy is the prefix that stands for what Explain names; "" where that is not policy.
-func decidedBy(dir dataplane.Direction, v *policy.Verdict) string {
-	l := Logged{Action: v.Action, Direction: dir, Rule: -1}
+func decidedBy(v *policy.Verdict) string {
+	l := Logged{Action: v.Action, Direction: v.Direction, Rule: -1}
 	switch v.By.Reason {
 	case policy.ReasonRule:
 		l.Rule = v.By.Rule
@@ -151,33 +175,97 @@ func decidedBy(dir dataplane.Direction, v *policy.Verdict) string {
 	return l.Prefix()
 }
 
-// compareReport holds one report against the answer about that packet. A packet that is sent again is reported again.
-func compareReport(t *testing.T, names LogNames, answers map[dptest.Tuple]policy.Answer, r report, missing map[side]string) {
+// compareReports reads reports until all that is expected has come.
+func compareReports(t *testing.T, names LogNames, want map[dptest.Tuple]*expected, reports <-chan report) {
+	t.Helper()
+	missing := func() (texts []string) {
+		for tuple, w := range want {
+			for prefix := range w.missing {
+				texts = append(texts, fmt.Sprintf("%s: %q of %v", tuple, prefix, w.sides[len(w.sides)-1].Endpoint))
+			}
+		}
+		return texts
+	}
+	deadline := time.After(patience)
+	for {
+		select {
+		case r := <-reports:
+			compareReport(t, names, want, r)
+			continue
+		case <-deadline:
+			t.Errorf("explain names, and the kernel did not report: %s", strings.Join(missing(), "; "))
+			return
+		default:
+		}
+		if len(missing()) == 0 {
+			return
+		}
+		select { // nothing is there now
+		case r := <-reports:
+			compareReport(t, names, want, r)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// compareReport holds one report against what explain says about that packet. A packet that is sent again is reported again.
+func compareReport(t *testing.T, names LogNames, want map[dptest.Tuple]*expected, r report) {
 	t.Helper()
 	l, err := names.Read(r.prefix)
-	if err != nil {
-		t.Errorf("%s: %v", r.Tuple, err)
-		return
-	}
-	a, known := answers[r.Tuple]
-	if !known {
-		t.Errorf("%s: the kernel reported %q of a packet that nobody sent", r.Tuple, r.prefix)
-		return
-	}
-	v := sidesReached(a)[l.Direction]
+	w := want[r.Tuple]
 	switch {
-	case v == nil:
-		t.Errorf("%s, %s: the kernel reported %q, and explain sees nothing there", r.Tuple, l.Direction, r.prefix)
-	case v.By.Reason != policy.ReasonToHost && (l.Action == dataplane.Allow || l.Action == dataplane.Deny):
-		if want := decidedBy(l.Direction, v); want != r.prefix {
-			t.Errorf("%s, %s: the kernel reported %q, explain names %q", r.Tuple, l.Direction, r.prefix, want)
-		}
-		delete(missing, side{r.Tuple, l.Direction})
-	case l.Rule >= 0 && !slices.ContainsFunc(v.Trace, func(s policy.Step) bool {
-		return s.Matched && s.Rule == l.Rule && s.Action == l.Action.String() && dataplane.PolicyID{Kind: s.Kind, Namespace: s.Namespace, Name: s.Name} == l.Policy
-	}):
-		t.Errorf("%s, %s: the kernel reported %q, and explain's trace does not have it: %v", r.Tuple, l.Direction, r.prefix, v.Trace)
+	case err != nil:
+		t.Errorf("%s: %v", r.Tuple, err)
+	case w == nil && want[answered(r.Tuple)] != nil && want[answered(r.Tuple)].atHosts():
+		// Untracked policy judges each packet, the answers too, of which nobody asked explain.
+	case w == nil:
+		t.Errorf("%s: the kernel reported %q of a packet that nobody sent", r.Tuple, r.prefix)
+	case w.missing[r.prefix]:
+		delete(w.missing, r.prefix)
+	case l.Action == dataplane.Pass && l.Rule < 0: // the end of a tier that lets all go on is no step of explain's
+	case !slices.ContainsFunc(w.sides, func(v *policy.Verdict) bool { return v.Direction == l.Direction && explains(v, l, r.prefix) }):
+		t.Errorf("%s: the kernel reported %q, which explain does not name: %v", r.Tuple, r.prefix, texts(w.sides))
 	}
+}
+
+// answered is what a packet would be the answer to.
+func answered(t dptest.Tuple) dptest.Tuple {
+	t.Src, t.Dst, t.SrcPort, t.DstPort = t.Dst, t.Src, t.DstPort, t.SrcPort
+	switch t.ICMPType {
+	case 0:
+		t.ICMPType = 8
+	case 129:
+		t.ICMPType = 128
+	}
+	return t
+}
+
+// atHosts tells whether host endpoints have a say.
+func (w *expected) atHosts() bool {
+	return slices.ContainsFunc(w.sides, func(v *policy.Verdict) bool { return isHost(v) })
+}
+
+func isHost(v *policy.Verdict) bool { return strings.HasPrefix(string(v.Endpoint), "hostendpoint/") }
+
+// explains tells whether a verdict accounts for a report: it names it as what decided, or it is a step on the way there. A workload's tiers
+// decide once; a host endpoint's stages may each allow, the last one alone decides.
+func explains(v *policy.Verdict, l Logged, prefix string) bool {
+	if decidedBy(v) == prefix || l.Action == dataplane.Pass && isHost(v) {
+		return true
+	}
+	onTheWay := l.Action == dataplane.Pass || l.Action == dataplane.Log ||
+		l.Action == dataplane.Allow && (v.By.Reason == policy.ReasonToHost || isHost(v))
+	return onTheWay && slices.ContainsFunc(v.Trace, func(s policy.Step) bool {
+		id := dataplane.PolicyID{Kind: s.Kind, Namespace: s.Namespace, Name: s.Name}
+		return s.Matched && s.Rule == l.Rule && s.Action == l.Action.String() && id == l.Policy
+	})
+}
+
+func texts(sides []*policy.Verdict) (out []string) {
+	for _, v := range sides {
+		out = append(out, fmt.Sprintf("%s %s: %s by %+v", v.Endpoint, v.Direction, v.Action, v.By))
+	}
+	return out
 }
 
 // listenVerdicts passes what NFLOG reports in a namespace.

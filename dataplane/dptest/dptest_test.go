@@ -2,10 +2,15 @@ package dptest
 
 import (
 	"errors"
+	"maps"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
+	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/policy"
 )
 
 // TestJudge: the judge agrees with the verdicts of every case.
@@ -72,6 +77,7 @@ func TestParseCaseErrors(t *testing.T) {
 
 func FuzzParseCase(f *testing.F) {
 	f.Add([]byte("t\nr\n-- cluster --\nnode n1\nnamespace a k=v\npod a/x l=v port:h=80/TCP\n-- flows --\npod/a/x as 10.0.0.9 -> 192.0.2.1 TCP 80,81-82 from 7 ip4 : Deny by egress spoofed source\n"))
+	f.Add([]byte(hostCluster + "-- options --\nfailsafeInbound: [TCP 22 10.0.0.0/8]\n-- flows --\n172.19.0.9 -> node/n1 TCP 30080 dnat pod/a/far:80 : Allow unanswered by forward no forward policy\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := ParseCase("x", data, func(string) ([]byte, error) { return nil, errors.New("no examples here") })
 		if err != nil {
@@ -106,4 +112,61 @@ func TestEvaluate(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestExplain: what policy.Explain finds out for itself, which endpoints and nodes a flow comes by, is what the case says. It knows nothing of
+// interfaces, so host endpoints that are found by theirs, and what goes by a node's other interfaces, are left out.
+func TestExplain(t *testing.T) {
+	cases := Cases(t)
+	for seed := range *madeUp {
+		cases = append(cases, Random(seed), RandomHosts(seed), RandomHosts(*madeUp+seed))
+	}
+	for _, c := range cases {
+		if slices.ContainsFunc(c.Objects, byInterface) {
+			continue
+		}
+		c.Flows = slices.DeleteFunc(c.Flows, c.besideUplink)
+		t.Run(c.Name, func(t *testing.T) {
+			s := States(c)[""]
+			c.run(t, "explain", func(f Flow) (Verdict, error) { return explained(s, f), nil })
+		})
+	}
+}
+
+func byInterface(o v3.Object) bool {
+	h, ok := o.(*v3.HostEndpoint)
+	return ok && (h.Spec.InterfaceName != "*" || len(h.Spec.ExpectedIPs) > 0)
+}
+
+// besideUplink tells whether a flow goes by another interface of a node.
+func (c *Case) besideUplink(f Flow) bool {
+	return slices.ContainsFunc(f.hops, func(h Hop) bool {
+		others := slices.Collect(maps.Values(c.devices[string(h.Node)]))
+		return slices.Contains(others, h.In) || slices.Contains(others, h.Out)
+	})
+}
+
+func explained(s *dataplane.State, f Flow) Verdict {
+	e := policy.NewExplainer(s)
+	end := func(name string, a netip.Addr) dataplane.EndpointID {
+		if id := dataplane.EndpointID(name); s.Endpoints[id] != nil {
+			return id
+		}
+		return e.EndpointAt(a)
+	}
+	a := e.Between(end(f.From, f.Src), end(f.To, f.Dst), policy.Flow{
+		Src: f.Src, Dst: f.Dst, Protocol: f.Protocol, SrcPort: f.SrcPort, DstPort: f.DstPort, ICMPType: f.ICMPType, ICMPCode: f.ICMPCode, SentTo: f.SentTo,
+	})
+	v := Verdict{Action: dataplane.Allow}
+	for _, side := range a.Sides() {
+		as := sideForward
+		switch side {
+		case a.Egress:
+			as = sideEgress
+		case a.Ingress:
+			as = sideIngress
+		}
+		v.add(as, SideVerdict{Endpoint: side.Endpoint, Action: side.Action, By: decider(side.By)})
+	}
+	return v
 }
