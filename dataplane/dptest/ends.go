@@ -85,6 +85,17 @@ func (c *Case) target(text string) (end, uint16, error) {
 	return to, uint16(port), err
 }
 
+// findWays fills in the hops of the flows of one line.
+func (c *Case) findWays(flows []Flow, from, sent end) error {
+	for i := range flows {
+		flows[i].hops = c.way(flows[i])
+		if err := c.checkWay(flows[i], from, sent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // checkWay refuses a flow that would prove something else than its line says.
 func (c *Case) checkWay(f Flow, from, sent end) error {
 	if f.SentTo.IsValid() {

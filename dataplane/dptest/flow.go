@@ -317,11 +317,11 @@ func (s *spec) expand(c *Case) ([]Flow, error) {
 	if err != nil {
 		return nil, err
 	}
-	to, err := c.end(s.to)
+	sent, err := c.end(s.to)
 	if err != nil {
 		return nil, err
 	}
-	sent, port := to, uint16(0)
+	to, port := sent, uint16(0)
 	if s.dnat != "" {
 		if to, port, err = c.target(s.dnat); err != nil {
 			return nil, err
@@ -345,21 +345,22 @@ func (s *spec) expand(c *Case) ([]Flow, error) {
 			if s.dnat != "" {
 				f.SentTo, f.DstPort = netip.AddrPortFrom(sentTo, t.DstPort), port
 			}
-			f.Text = fmt.Sprintf("%s (%s)", s.line, f.Tuple)
-			if s.dnat != "" {
-				f.Text += fmt.Sprintf(", sent to %s", f.SentTo)
-			}
-			f.hops = c.way(f)
-			if err := c.checkWay(f, from, sent); err != nil {
-				return nil, err
-			}
-			flows = append(flows, f)
+			flows = append(flows, s.named(f))
 		}
 	}
 	if len(flows) == 0 {
 		return nil, fmt.Errorf("the ends have no address of one family")
 	}
-	return flows, nil
+	return flows, c.findWays(flows, from, sent)
+}
+
+// named gives the flow its text, by which runners know it again.
+func (s *spec) named(f Flow) Flow {
+	f.Text = fmt.Sprintf("%s (%s)", s.line, f.Tuple)
+	if f.SentTo.IsValid() {
+		f.Text += fmt.Sprintf(", sent to %s", f.SentTo)
+	}
+	return f
 }
 
 // expectsAnswer tells whether an answer comes back to the sender: not to a false address, and of ICMP only to an echo request.
