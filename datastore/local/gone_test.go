@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
+
+	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/datastore"
 )
 
@@ -53,4 +56,28 @@ func TestDirectoryTakenAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.until("the deletion", func() bool { return len(p.gone) == 1 })
+}
+
+// TestGoneBeforeItsDirectoryWasNoticed is of a file that a call has found in a new directory, and that goes before the notice of that
+// directory is handled: no other notice tells of it.
+func TestGoneBeforeItsDirectoryWasNoticed(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	if _, err := s.List(t.Context(), v3.KindTier, ""); err != nil {
+		t.Fatal(err)
+	}
+	s.locked(func() { // the notices have to wait
+		write(t, dir, "Tier/a.json", `{"kind":"Tier","apiVersion":"projectcalico.org/v3","metadata":{"name":"a"}}`)
+		s.sync("Tier/a.json", true)
+		if s.index.entry(tierKey("a")) == nil {
+			t.Fatal("the file was not read")
+		}
+		if err := os.Remove(filepath.Join(dir, "Tier", "a.json")); err != nil {
+			t.Fatal(err)
+		}
+		s.noticeDir("Tier", fsnotify.Event{Name: filepath.Join(dir, "Tier"), Op: fsnotify.Create})
+		if s.index.entry(tierKey("a")) != nil {
+			t.Error("the object is still there")
+		}
+	})
 }

@@ -168,10 +168,7 @@ func (s *Store) noticeDir(rel string, e fsnotify.Event) {
 	full := filepath.Join(s.dir, filepath.FromSlash(rel))
 	if e.Has(fsnotify.Create) {
 		if info, err := os.Lstat(full); err == nil && info.IsDir() {
-			err := s.walk(rel, s.watchDir, func(rel string, d fs.DirEntry) { s.takeNew(rel) })
-			if err != nil && !errors.Is(err, os.ErrNotExist) {
-				s.o.Log.Error("local datastore: can't list a directory", "directory", rel, "error", err)
-			}
+			s.noticeNewDir(rel)
 		}
 		return
 	}
@@ -184,16 +181,39 @@ func (s *Store) noticeDir(rel string, e fsnotify.Event) {
 			delete(s.dirs, dir)
 		}
 	}
+	for _, f := range s.filesBelow(rel) {
+		s.sync(f, true)
+	}
+}
+
+// noticeNewDir takes the files of a directory that is new. Some may be known already, from a call that looked for them, and gone again
+// since: of that there was no notice.
+func (s *Store) noticeNewDir(rel string) {
+	there := map[string]bool{}
+	err := s.walk(rel, s.watchDir, func(rel string, d fs.DirEntry) {
+		there[rel] = true
+		s.takeNew(rel)
+	})
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.o.Log.Error("local datastore: can't list a directory", "directory", rel, "error", err)
+	}
+	for _, f := range s.filesBelow(rel) {
+		if !there[f] {
+			s.sync(f, true)
+		}
+	}
+}
+
+// filesBelow are the files below a directory that are known, in order.
+func (s *Store) filesBelow(dir string) []string {
 	var below []string
 	for f := range s.index.files {
-		if strings.HasPrefix(f, rel+"/") {
+		if strings.HasPrefix(f, dir+"/") {
 			below = append(below, f)
 		}
 	}
 	slices.Sort(below)
-	for _, f := range below {
-		s.sync(f, true)
-	}
+	return below
 }
 
 // takeNew handles a file found in a new directory, as notice does.

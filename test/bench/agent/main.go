@@ -74,7 +74,7 @@ func (b *bench) all() error {
 		}
 	}
 	if b.wants("w3") {
-		if err := b.cold("W3", workload.W3()); err != nil {
+		if err := b.large(); err != nil {
 			return fmt.Errorf("W3 cold start: %w", err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	v3 "github.com/felid-net/felid/api/v3"
+	"github.com/felid-net/felid/test/bench/workload"
 )
 
 // startOf is what one start needed until everything was in force.
@@ -31,8 +32,10 @@ func (b *bench) cold(name string, objects []v3.Object) error {
 		}
 		starts = append(starts, s)
 	}
-	bars := [3]bar{b.barsOf("legacy", 2.1, 0.8), b.barsOf("legacy", 1.7, 0.5), b.barsOf("legacy", 118, 60)}
+	bars := [3]bar{none, none, none}
 	switch name {
+	case "W1":
+		bars = [3]bar{b.barsOf("legacy", 2.1, 0.8), b.barsOf("legacy", 1.7, 0.5), b.barsOf("legacy", 118, 60)}
 	case "W2":
 		bars = [3]bar{b.barsOf("legacy", 3.7, 1.5), b.barsOf("legacy", 4.2, 1.5), b.barsOf("legacy", 177, 90)}
 	case "W3":
@@ -40,6 +43,16 @@ func (b *bench) cold(name string, objects []v3.Object) error {
 	}
 	b.starts(name+" cold start", starts, bars)
 	return nil
+}
+
+// large measures the start in a large cluster, and once in one of twice as many endpoints and policies, so that growth is known.
+func (b *bench) large() error {
+	if err := b.cold("W3", workload.W3()); err != nil {
+		return err
+	}
+	double, once := workload.SizeW3, *b
+	double.Remote, double.Policies, once.runs = 2*double.Remote, 2*double.Policies, 1
+	return once.cold("W3 twice", double.Objects())
 }
 
 // starts prints the medians of wall, CPU and peak memory.
