@@ -38,7 +38,7 @@ func TestCovered(t *testing.T) {
 			}
 		}
 	})
-	if covered < 5 {
+	if covered < 5 && !testing.Short() {
 		t.Errorf("%d of the rules were covered: too few to mean anything", covered)
 	}
 }
