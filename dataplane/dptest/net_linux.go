@@ -294,7 +294,7 @@ func (n *Namespace) address(iface string, a netip.Addr) error {
 // settled waits until the namespace takes packets to an address as its own: the kernel installs the route for one of IPv6 some time
 // after it has answered.
 func (n *Namespace) settled(a netip.Addr) error {
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 		routes, err := n.nl.RouteGet(a.AsSlice())
 		if err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL {
 			return nil
