@@ -50,7 +50,7 @@ func (b *bench) events(w *world, p *process) error {
 		if err != nil {
 			return err
 		}
-		times, err := b.eventRun(store, event.object, 50)
+		times, err := b.eventRun(store, p, event.object, 50)
 		if err != nil {
 			return fmt.Errorf("%s: %w", event.what, err)
 		}
@@ -65,23 +65,49 @@ func (b *bench) events(w *world, p *process) error {
 	return nil
 }
 
-// eventRun puts and deletes an object n times, each when the tables are at rest.
-func (b *bench) eventRun(store datastore.Store, o v3.Object, n int) (times []time.Duration, err error) {
+// eventRun puts and deletes an object n times, each when the agent has taken in the last and the tables are at rest.
+func (b *bench) eventRun(store datastore.Store, p *process, o v3.Object, n int) (times []time.Duration, err error) {
+	without, err := p.objects()
+	if err != nil {
+		return nil, err
+	}
 	err = lab.Within(nodeSpace, func() error {
 		for i := range n {
 			var there v3.Object
 			took, err := b.tablesAfter(func() (err error) { there, err = store.Create(context.Background(), o); return err })
+			if err == nil {
+				err = p.waitObjects(without + 1)
+			}
 			if err != nil {
 				return fmt.Errorf("coming %d: %w", i, err)
 			}
 			times = append(times, took)
-			if _, err := b.tablesAfter(func() error { return store.Delete(context.Background(), v3.KeyOf(there), "") }); err != nil {
+			_, err = b.tablesAfter(func() error { return store.Delete(context.Background(), v3.KeyOf(there), "") })
+			if err = errors.Join(err, p.waitObjects(without)); err != nil {
 				return fmt.Errorf("going %d: %w", i, err)
 			}
 		}
 		return nil
 	})
 	return times, err
+}
+
+// objects is how many endpoints, policies and profiles the agent says that it enforces.
+func (p *process) objects() (int, error) {
+	m, err := p.metrics()
+	return int(m["felid_endpoints"] + m["felid_policies"]), err
+}
+
+func (p *process) waitObjects(want int) error {
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		n, err := p.objects()
+		if err != nil || n == want {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the agent enforces %d objects, want %d", n, want)
+		}
+	}
 }
 
 // tablesAfter runs f, and tells how long after its beginning the filter table was changed last, when it has been at rest for restFor.
