@@ -219,8 +219,10 @@ func TestDriftIsRepaired(t *testing.T) {
 				}
 			}
 			l.run("ip", "route", "del", "10.65.0.2")
-			wait(t, "a route was taken away", d.Drift())
-			apply(t, d, s, dataplane.NewChanges())
+			for !strings.Contains(l.run("ip", "route"), "10.65.0.2 ") { // what is told first may be older
+				wait(t, "a route was taken away", d.Drift())
+				apply(t, d, s, dataplane.NewChanges())
+			}
 			l.expect(dataplane.Allow, "client", "10.65.0.2", 80)
 		})
 	}
