@@ -155,8 +155,8 @@ func (w *world) blockOwner(a netip.Addr) (namespace, pod string) {
 
 // serviceHas tells whether the address serves the service. As a source the ports do not count; as a destination the packet must be
 // to one of them.
-func (w *world) serviceHas(m *v3.ServiceMatch, namespace string, a netip.Addr, serves func(v3.EndpointPort) bool) bool {
-	for _, e := range w.serviceEndpoints(cmp.Or(m.Namespace, namespace), m.Name) {
+func (w *world) serviceHas(m *v3.ServiceMatch, namespace string, allow bool, a netip.Addr, serves func(v3.EndpointPort) bool) bool {
+	for _, e := range w.serviceEndpoints(cmp.Or(m.Namespace, namespace), m.Name, allow) {
 		at, err := netip.ParseAddr(e.Address)
 		if err == nil && at == a && (serves == nil || slices.ContainsFunc(e.Ports, serves)) {
 			return true
@@ -173,7 +173,7 @@ func servesOn(protocol uint8, port uint16) func(v3.EndpointPort) bool {
 }
 
 // serviceEndpoints are those of the slices where there are any, else the pods that the service selects.
-func (w *world) serviceEndpoints(namespace, name string) []v3.ServiceEndpoint {
+func (w *world) serviceEndpoints(namespace, name string, allow bool) []v3.ServiceEndpoint {
 	var endpoints []v3.ServiceEndpoint
 	var view *v3.ServiceEndpoints
 	found := false
@@ -191,11 +191,11 @@ func (w *world) serviceEndpoints(namespace, name string) []v3.ServiceEndpoint {
 	if found || view == nil {
 		return endpoints
 	}
-	return w.selectedBy(view)
+	return w.selectedBy(view, allow)
 }
 
-// selectedBy are the pods of a service without slices.
-func (w *world) selectedBy(view *v3.ServiceEndpoints) []v3.ServiceEndpoint {
+// selectedBy are the pods of a service without slices; in an Allow an address that several claim is its owner's.
+func (w *world) selectedBy(view *v3.ServiceEndpoints, allow bool) []v3.ServiceEndpoint {
 	var endpoints []v3.ServiceEndpoint
 	if view.Spec.Selector == "" {
 		return nil
@@ -205,6 +205,9 @@ func (w *world) selectedBy(view *v3.ServiceEndpoints) []v3.ServiceEndpoint {
 			continue
 		}
 		for _, a := range e.addrs {
+			if allow && w.owner(a) != e {
+				continue
+			}
 			endpoints = append(endpoints, v3.ServiceEndpoint{Address: a.String(), Ports: targets(view.Spec.Ports, e)})
 		}
 	}

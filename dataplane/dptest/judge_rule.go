@@ -127,9 +127,9 @@ func (w *world) matches(r read, namespace string, t Tuple) bool {
 	}
 	allow := r.action == dataplane.Allow
 	return w.sideMatches(r.src, namespace, allow, t.Src, t.Protocol, t.SrcPort) &&
-		(r.Source.Services == nil || w.serviceHas(r.Source.Services, namespace, t.Src, anyPort)) &&
+		(r.Source.Services == nil || w.serviceHas(r.Source.Services, namespace, allow, t.Src, anyPort)) &&
 		w.sideMatches(r.dst, namespace, allow, t.Dst, t.Protocol, t.DstPort) &&
-		(r.Destination.Services == nil || w.serviceHas(r.Destination.Services, namespace, t.Dst, servesOn(t.Protocol, t.DstPort)))
+		(r.Destination.Services == nil || w.serviceHas(r.Destination.Services, namespace, allow, t.Dst, servesOn(t.Protocol, t.DstPort)))
 }
 
 func isProtocol(p *v3.Protocol, number uint8) bool {
