@@ -145,7 +145,7 @@ func Exec(ctx context.Context, name string, args []string, stdin []byte, env []s
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(append(os.Environ(), "LC_ALL=C"), env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &out, &errs
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 10 * time.Second // it runs from the end of the process, too: a busy machine reads the rest of the output late
 	err = cmd.Run()
 	if ctx.Err() != nil && err != nil {
 		err = fmt.Errorf("%w (%w)", ctx.Err(), err)
