@@ -37,15 +37,21 @@ func (w *walk) crossHost(main string) (dataplane.Action, Decider) {
 	return dataplane.Allow, Decider{Stage: StageForward, Rule: -1, Reason: ReasonNoForward}
 }
 
-// stages are those that are asked, in order. What a host forwards has left those behind that come before connection tracking and NAT.
+// stages are those that are asked, in order. What a host forwards has left those behind that come before connection tracking and NAT, and what it
+// sends to itself is by no interface of an endpoint before NAT makes it leave.
 func (w *walk) stages(main string) []string {
 	switch {
 	case w.dir == dataplane.Ingress:
 		return []string{StageUntracked, StagePreDNAT, main}
-	case main == "":
+	case main == "" && !w.sentToItself():
 		return []string{StageUntracked, ""}
 	}
 	return []string{main}
+}
+
+// sentToItself tells whether the flow was sent to an address of the endpoint's own node, which made it another.
+func (w *walk) sentToItself() bool {
+	return w.flow.SentTo.IsValid() && slices.Contains(addressesOf(w.state, w.endpoint.Node), w.flow.SentTo.Addr())
 }
 
 // beforeHost is the reason by which a flow is decided before any policy of a host endpoint is asked; "" where it is not. IPv6 is judged there

@@ -132,7 +132,7 @@ func (w *world) judgeHost(host dataplane.Host, x crossing) (action dataplane.Act
 }
 
 // judgeUntracked asks the policies without tracking, which see the destination as sent. They spare failsafe ports and the answers of
-// connections to those; of what goes out, they see only what the host itself sends.
+// connections to those; of what goes out, they see only what the host itself sends, at the interface that leads to where it was sent.
 func (w *world) judgeUntracked(host dataplane.Host, x crossing) (dataplane.Action, string) {
 	t := x.sent()
 	answered := dataplane.Egress
@@ -140,7 +140,8 @@ func (w *world) judgeUntracked(host dataplane.Host, x crossing) (dataplane.Actio
 		answered = dataplane.Ingress
 	}
 	spared := whySpared(host, x.dir, t) != "" || isFailsafe(host, answered, t.reply())
-	if spared || x.dir == dataplane.Egress && x.In != "" {
+	elsewhere := x.SentTo.IsValid() && w.hostEndpointAt(x.Hop, x.SentOut) != x.endpoint
+	if spared || x.dir == dataplane.Egress && (x.In != "" || elsewhere) {
 		return dataplane.Pass, ""
 	}
 	return w.walkTiers(x.endpoint, x.dir, t, func(p *judged) bool { return p.stage == stageUntracked })
