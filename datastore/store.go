@@ -78,3 +78,12 @@ type Batch struct {
 	// Faults, if not nil, are all the faults known as of now.
 	Faults []Fault
 }
+
+// StatusStore is a Store whose objects' status is written apart from the rest, as that of custom resources is: Create and Update leave
+// it as it was.
+type StatusStore interface {
+	Store
+	// UpdateStatus replaces the status alone if the object's revision is still o's, else ErrConflict; ErrUnsupported for a kind that has
+	// none. A view's conditions are written where Kubernetes' own object has them.
+	UpdateStatus(ctx context.Context, o v3.Object) (v3.Object, error)
+}
