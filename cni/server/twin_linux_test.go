@@ -75,6 +75,7 @@ type twin struct {
 	netns   string
 	kind    string
 	store   datastore.Store
+	look    func() datastore.Store // the store as it is now: one in a folder hears of others' changes a little later
 	timeout string
 	agent   *exec.Cmd
 	log     *bytes.Buffer
@@ -117,15 +118,12 @@ func newTwin(t testing.TB, kind string) *twin {
 func (w *twin) openStore(t testing.TB) {
 	t.Helper()
 	if w.kind == inFolder {
-		store, err := local.Open(filepath.Join(w.dir, "store"), local.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = store.Close() })
-		w.store = store
+		w.look = func() datastore.Store { return openLocal(t, filepath.Join(w.dir, "store")) }
+		w.store = w.look()
 		return
 	}
 	w.store = dstest.NewMemory()
+	w.look = func() datastore.Store { return w.store }
 	l, err := net.Listen("unix", filepath.Join(w.dir, "store"))
 	if err != nil {
 		t.Fatal(err)
@@ -134,6 +132,16 @@ func (w *twin) openStore(t testing.TB) {
 	if err := lend(l, w.store); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func openLocal(t testing.TB, dir string) datastore.Store {
+	t.Helper()
+	store, err := local.Open(dir, local.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	return store
 }
 
 func shortDir(t testing.TB) string {
@@ -176,7 +184,7 @@ func (w *twin) kill(t testing.TB) {
 func (w *twin) Netns() string          { return w.netns }
 func (w *twin) Socket() string         { return filepath.Join(w.dir, "cni.sock") }
 func (w *twin) Node() string           { return node }
-func (w *twin) Store() datastore.Store { return w.store }
+func (w *twin) Store() datastore.Store { return w.look() }
 
 func (w *twin) Hold(t *testing.T, hold bool) { w.flag(t, "hold", hold) }
 

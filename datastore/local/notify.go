@@ -15,6 +15,14 @@ import (
 // pollInterval is how often the directory is compared where notices can't be had.
 const pollInterval = 2 * time.Second
 
+// Of a stream of notices many are handled together, since each that wakes somebody wakes all who pass on what it brings: bursts begin
+// burstEvery apart, and end where nothing more has come for burstEnd, or at burstMost. A notice that comes alone is handled at once.
+const (
+	burstEvery = 8 * time.Millisecond
+	burstEnd   = 200 * time.Microsecond
+	burstMost  = 20 * time.Millisecond
+)
+
 // startNotify begins to watch, before anything is read. Without notices the directory is compared often. The caller holds mu.
 func (s *Store) startNotify() {
 	if s.notify != nil {
@@ -81,14 +89,15 @@ func (s *Store) notices(w *fsnotify.Watcher) {
 	settle := time.NewTimer(time.Hour)
 	defer settle.Stop()
 	quietSince := map[string]time.Time{}
+	var began time.Time // the last burst
 	for {
 		select {
 		case <-s.done:
 			return
 		case e := <-w.Events:
-			if rel, ok := s.notice(e); ok {
-				quietSince[rel] = time.Now()
-			}
+			time.Sleep(burstEvery - time.Since(began))
+			began = time.Now()
+			s.burst(w, e, quietSince)
 		case err := <-w.Errors:
 			s.noticeLost(err)
 		case rel := <-s.pending:
@@ -99,6 +108,28 @@ func (s *Store) notices(w *fsnotify.Watcher) {
 		if len(quietSince) > 0 {
 			settle.Reset(settleTime)
 		}
+	}
+}
+
+// burst handles a notice and what comes close behind it.
+func (s *Store) burst(w *fsnotify.Watcher, e fsnotify.Event, quietSince map[string]time.Time) {
+	quiet := time.NewTimer(burstEnd)
+	defer quiet.Stop()
+	for began := time.Now(); time.Since(began) < burstMost; {
+		if rel, ok := s.notice(e); ok {
+			quietSince[rel] = time.Now()
+		}
+		quiet.Reset(burstEnd)
+		select {
+		case e = <-w.Events:
+		case <-quiet.C:
+			return
+		case <-s.done:
+			return
+		}
+	}
+	if rel, ok := s.notice(e); ok { // the last that was taken
+		quietSince[rel] = time.Now()
 	}
 }
 

@@ -66,7 +66,7 @@ func (s *Store) Watch(ctx context.Context, kind v3.Kind, revision string) (<-cha
 	w := &watch{kind: kind, wake: make(chan struct{}, 1)}
 	s.watches[w] = true // first: the replay reads files, and what that shows is delivered to watches
 	s.replay(w, after)
-	events := make(chan datastore.Event)
+	events := make(chan datastore.Event, 128) // of a burst, one is not waited for after each
 	s.ended.Go(func() { s.follow(ctx, w, events) })
 	return events, nil
 }

@@ -77,19 +77,15 @@ func (l *loop) run(ctx context.Context, batches <-chan datastore.Batch) error {
 	}
 }
 
-// gather takes what else is waiting, until flushAfter has passed, or the queue is empty and the last flush is that long ago: what comes
-// alone goes at once, and of a stream several updates share a flush.
+// gather takes what else is waiting, for flushAfter at most. What comes alone goes at once. Of a stream, which is what comes close behind a flush,
+// several updates share the next: it waits until nothing has come for streamQuiet.
 func (l *loop) gather(batches <-chan datastore.Batch) {
 	start := time.Now()
+	stream := l.inSync && start.Sub(l.flushed) < streamGap
 	for time.Since(start) < flushAfter {
-		if l.takeWaiting(batches) {
-			continue
-		}
-		rest := min(time.Until(l.flushed.Add(flushAfter)), time.Until(start.Add(flushAfter)))
-		if rest <= 0 || !l.inSync {
+		if !l.takeWaiting(batches) && !(stream && l.takeNext(batches, streamQuiet)) {
 			return
 		}
-		l.takeNext(batches, rest)
 	}
 }
 
@@ -106,8 +102,8 @@ func (l *loop) takeWaiting(batches <-chan datastore.Batch) bool {
 	return true
 }
 
-// takeNext takes the next thing that comes, for so long.
-func (l *loop) takeNext(batches <-chan datastore.Batch, wait time.Duration) {
+// takeNext takes the next thing that comes within wait; false: nothing did.
+func (l *loop) takeNext(batches <-chan datastore.Batch, wait time.Duration) bool {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
@@ -116,7 +112,9 @@ func (l *loop) takeNext(batches <-chan datastore.Batch, wait time.Duration) {
 	case request := <-l.requests:
 		request(l)
 	case <-timer.C:
+		return false
 	}
+	return true
 }
 
 func (l *loop) take(b datastore.Batch) {

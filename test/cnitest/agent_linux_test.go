@@ -39,6 +39,7 @@ func buildAgent(t testing.TB) string {
 type agent struct {
 	program, dir, netns string
 	store               datastore.Store
+	look                func() datastore.Store // the store as it is now: w.store hears of others' changes a little later
 	process             *exec.Cmd
 	log                 *bytes.Buffer
 }
@@ -51,10 +52,8 @@ func newAgent(t testing.TB, program string) *agent {
 	}
 	w := &agent{program: program, dir: dir, netns: NewNetns(t, "node"), log: new(bytes.Buffer)}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if w.store, err = local.Open(filepath.Join(dir, "store"), local.Options{}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = w.store.Close() })
+	w.look = func() datastore.Store { return openLocal(t, filepath.Join(dir, "store")) }
+	w.store = w.look()
 	for name, cidr := range map[string]string{"pool-4": Pool4, "pool-6": Pool6} {
 		pool := &v3.IPPool{Spec: v3.IPPoolSpec{CIDR: cidr}}
 		pool.Kind, pool.APIVersion, pool.Name = string(v3.KindIPPool), v3.APIVersion, name
@@ -71,6 +70,16 @@ func newAgent(t testing.TB, program string) *agent {
 		}
 	})
 	return w
+}
+
+func openLocal(t testing.TB, dir string) datastore.Store {
+	t.Helper()
+	store, err := local.Open(dir, local.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	return store
 }
 
 func (w *agent) create(t testing.TB, o v3.Object) {
@@ -104,7 +113,7 @@ func (w *agent) Kill(*testing.T)        { w.kill() }
 func (w *agent) Netns() string          { return w.netns }
 func (w *agent) Socket() string         { return filepath.Join(w.dir, "cni.sock") }
 func (w *agent) Node() string           { return "node-1" }
-func (w *agent) Store() datastore.Store { return w.store }
+func (w *agent) Store() datastore.Store { return w.look() }
 
 // TestAgentEnforcesAtOnce: when ADD answers, what policy denies is denied, and what it allows is allowed.
 func TestAgentEnforcesAtOnce(t *testing.T) {

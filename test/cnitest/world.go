@@ -20,7 +20,7 @@ type World interface {
 	Socket() string
 	// Node is the node's name.
 	Node() string
-	// Store is the agent's datastore, seen by somebody else.
+	// Store is the agent's datastore as it is now, seen by somebody else.
 	Store() datastore.Store
 }
 
