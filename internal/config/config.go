@@ -17,9 +17,15 @@ type Config struct {
 	Node      string `felid:"node" help:"name of this node (default: the host's name, in lower case)"`
 	Datastore string `felid:"datastore" help:"where resources are: local:DIR (kube and etcd:URL are for later versions)"`
 
-	Socket   string `felid:"socket" default:"/run/felid/cni.sock" help:"unix socket that the CNI plugin calls"`
-	StateDir string `felid:"stateDir" default:"/var/lib/felid" help:"folder for what must survive a restart"`
-	Listen   string `felid:"listen" default:"127.0.0.1:9199" help:"address for /healthz, /readyz, /status and /metrics; empty: none"`
+	Socket     string `felid:"socket" default:"/run/felid/cni.sock" help:"unix socket that the CNI plugin calls"`
+	StateDir   string `felid:"stateDir" default:"/var/lib/felid" help:"folder for what must survive a restart"`
+	Kubeconfig string `felid:"kubeconfig" help:"file with the address of the API server and credentials for it, for datastore kube (default: what a pod is given)"`
+	// CNIBinDir and CNIConfDir are written by the agent when it is ready; empty: somebody else installs the plugin.
+	CNIBinDir    string `felid:"cniBinDir" help:"the host's folder of CNI plugins, into which the agent writes its own; empty: it does not"`
+	CNIConfDir   string `felid:"cniConfDir" help:"the host's folder of CNI configuration, into which the agent writes its own when it enforces; empty: it does not"`
+	StartupTaint string `felid:"startupTaint" default:"felid.dev/agent-not-ready" help:"key of the taint that the agent takes off its node when it enforces; empty: none"`
+
+	Listen string `felid:"listen" default:"127.0.0.1:9199" help:"address for /healthz, /readyz, /status and /metrics; empty: none"`
 
 	Network            string `felid:"network" default:"owner" oneof:"owner,guest" help:"owner: felid is the network, and accepts what policy allows; guest: beside another CNI, it marks and returns"`
 	InterfacePrefix    string `felid:"interfacePrefix" default:"fld" help:"how the names of pods' interfaces on the host begin (at most 4 characters where felid makes them)"`
