@@ -13,6 +13,7 @@ type NetworkSet struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 	Spec              NetworkSetSpec `json:"spec,omitempty"`
+	Status            Status         `json:"status,omitzero"`
 }
 
 // GlobalNetworkSet is a set of addresses that selectors find by label.
@@ -22,6 +23,7 @@ type GlobalNetworkSet struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 	Spec              NetworkSetSpec `json:"spec,omitempty"`
+	Status            Status         `json:"status,omitzero"`
 }
 
 // NetworkSetSpec is the specification of both.
@@ -41,6 +43,7 @@ type HostEndpoint struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 	Spec              HostEndpointSpec `json:"spec,omitempty"`
+	Status            Status           `json:"status,omitzero"`
 }
 
 // HostEndpointSpec is the specification of a HostEndpoint; interfaceName or expectedIPs is required.

@@ -66,6 +66,7 @@ type NetworkPolicy struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 	Spec              NetworkPolicySpec `json:"spec,omitempty"`
+	Status            Status            `json:"status,omitzero"`
 }
 
 // NetworkPolicySpec is the specification of a NetworkPolicy.
@@ -80,6 +81,7 @@ type GlobalNetworkPolicy struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 	Spec              GlobalNetworkPolicySpec `json:"spec,omitempty"`
+	Status            Status                  `json:"status,omitzero"`
 }
 
 // GlobalNetworkPolicySpec is the specification of a GlobalNetworkPolicy.
