@@ -6,7 +6,7 @@ BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 ROOTED   := /dataplane_linux|/cni|/internal/(agent|lab)|/test/
 PURE     = $(shell $(GO) list ./... | grep -vE '$(ROOTED)')
 
-.PHONY: build native check test test-long lint fuzz bench demo help tools root
+.PHONY: build native check test test-long test-cluster test-cluster-all lint fuzz bench demo help tools api root
 
 build: native ## the programs, for this machine and for Windows
 	GOOS=windows GOARCH=amd64 $(BUILD) -o bin/windows-amd64/ ./cmd/felid ./cmd/felid-cni
@@ -20,7 +20,7 @@ check: ## the inner loop: vet for both systems, and every test that needs no roo
 	GOOS=windows $(GO) vet ./...
 	$(GO) test -skip NeedsRoot $(PURE)
 
-test: root tools build lint ## everything; needs root (network namespaces); what CI runs
+test: root tools api build lint ## everything; needs root (network namespaces); what CI runs
 	$(GO) test -timeout 20m -p 1 ./...
 	$(GO) -C test/oracle/cyclonus test ./...
 
@@ -28,6 +28,12 @@ test-long: test ## everything, then the random tests for long: worlds, cases, si
 	$(GO) test -timeout 60m -count=1 ./policy ./policy/... ./ipam ./dataplane/delta ./dataplane/flatten ./dataplane/routing -rapid.checks=2000
 	$(GO) test -timeout 60m -count=1 ./dataplane/dptest ./dataplane/flatten ./dataplane_windows ./dataplane_linux -run 'Evaluate|SharedCases$$' -made-up=$(or $(MADEUP),5000)
 	$(GO) test -timeout 60m -count=1 ./dataplane_linux -run 'SharedCasesWithPackets|ExplainNames' -made-up=3000 -explained=200
+
+test-cluster: root tools native ## felid on a Kubernetes cluster of three nodes on this machine, dual stack: smoke test and upstream's NetworkPolicy suite
+	test/cluster/suite dual-iptables
+
+test-cluster-all: root tools native ## the same for IPv4 alone and IPv6 alone, too, and with kube-proxy by nftables
+	test/cluster/suite dual-iptables ipv4-iptables ipv6-iptables dual-nftables
 
 lint: ## vet for both systems, staticcheck at the version pinned in build/tools
 	@test -z "$$(gofmt -l .)" || { echo "gofmt is needed on:"; gofmt -l .; exit 1; }
@@ -49,8 +55,11 @@ demo: root tools native ## two nodes on this machine: policy written in YAML dec
 tools: ## the Debian packages that are missing
 	@build/install-debian
 
+api: ## a real API server and etcd for tests, compiled once (minutes) into the user's cache
+	@test/cluster/build api
+
 root:
 	@test "$$(id -u)" = 0 || { echo "error: this target makes network namespaces and needs root: sudo make $(MAKECMDGOALS)" >&2; exit 1; }
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 20
