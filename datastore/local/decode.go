@@ -64,13 +64,23 @@ type parser struct {
 	path   string
 	data   []byte
 	strict bool
-	out    contents
+	// namespace is that of objects which belong into one and name none.
+	namespace string
+	out       contents
 }
 
 // parse decodes a file. Strict is for people's input, where every fault makes its object an error; otherwise an object counts wherever
 // it can be judged.
 func parse(path string, data []byte, strict bool) *contents {
-	p := &parser{path: path, data: data, strict: strict}
+	return parseInto(defaultNamespace, path, data, strict)
+}
+
+// defaultNamespace is that of objects which name none, as with kubectl.
+const defaultNamespace = "default"
+
+// parseInto is parse with another namespace for objects that name none.
+func parseInto(namespace, path string, data []byte, strict bool) *contents {
+	p := &parser{path: path, data: data, strict: strict, namespace: namespace}
 	p.out.docs = split(data)
 	for i := range p.out.docs {
 		p.document(i)
@@ -182,7 +192,7 @@ func (p *parser) resource(it *item, text []byte, meta metav1.TypeMeta) []v3.Fiel
 	}
 	if object != nil {
 		if info.Namespaced && object.GetNamespace() == "" && info.Kind != v3.KindWorkloadEndpoint {
-			object.SetNamespace("default")
+			object.SetNamespace(p.namespace)
 		}
 		it.key, it.object = v3.KeyOf(object), object
 	} else {

@@ -13,8 +13,8 @@ import (
 	"github.com/felid-net/felid/policy/kube"
 )
 
-// converter makes views of a Kubernetes object, given as JSON.
-type converter func(text []byte, strict bool) (origin metav1.Object, views []v3.Object, errs []v3.FieldError, err error)
+// converter makes views of a Kubernetes object, given as JSON; one that belongs into a namespace and names none is in the one given.
+type converter func(text []byte, strict bool, namespace string) (origin metav1.Object, views []v3.Object, errs []v3.FieldError, err error)
 
 // converters by "apiVersion kind".
 var converters = map[string]converter{
@@ -37,7 +37,7 @@ const policyGroup = "policy.networking.k8s.io"
 
 func withoutView(*metav1.PartialObjectMetadata) ([]v3.Object, []v3.FieldError) { return nil, nil }
 
-// namespacedOrigins are the Kubernetes kinds that live in a namespace; one that is not given is "default", as with kubectl.
+// namespacedOrigins are the Kubernetes kinds that live in a namespace.
 var namespacedOrigins = map[string]bool{
 	"ServiceAccount": true, "Pod": true, "Service": true, "EndpointSlice": true, "NetworkPolicy": true,
 }
@@ -57,7 +57,7 @@ func convert[T any, P interface {
 	*T
 	metav1.Object
 }](views func(P) ([]v3.Object, []v3.FieldError)) converter {
-	return func(text []byte, strict bool) (metav1.Object, []v3.Object, []v3.FieldError, error) {
+	return func(text []byte, strict bool, namespace string) (metav1.Object, []v3.Object, []v3.FieldError, error) {
 		o := P(new(T))
 		unknown, err := kjson.UnmarshalStrict(text, o)
 		if err != nil {
@@ -66,7 +66,7 @@ func convert[T any, P interface {
 		if o.GetNamespace() == "" {
 			var meta metav1.TypeMeta
 			if err := json.Unmarshal(text, &meta); err == nil && namespacedOrigins[meta.Kind] {
-				o.SetNamespace("default")
+				o.SetNamespace(namespace)
 			}
 		}
 		out, errs := views(o)
@@ -78,21 +78,21 @@ func convert[T any, P interface {
 }
 
 // networkPolicy keeps to what the Go type says only in strict reading, where what that loses is an error.
-func networkPolicy(text []byte, strict bool) (metav1.Object, []v3.Object, []v3.FieldError, error) {
+func networkPolicy(text []byte, strict bool, namespace string) (metav1.Object, []v3.Object, []v3.FieldError, error) {
 	if strict {
 		return convert(func(o *networkingv1.NetworkPolicy) ([]v3.Object, []v3.FieldError) {
 			policy, errs := kube.NetworkPolicy(o)
 			return one(policy), errs
-		})(text, strict)
+		})(text, strict, namespace)
 	}
-	origin, policy, errs, err := kube.DecodeNetworkPolicy(text, "default")
+	origin, policy, errs, err := kube.DecodeNetworkPolicy(text, namespace)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	return origin, one(policy), errs, nil
 }
 
-func clusterNetworkPolicy(text []byte, strict bool) (metav1.Object, []v3.Object, []v3.FieldError, error) {
+func clusterNetworkPolicy(text []byte, strict bool, _ string) (metav1.Object, []v3.Object, []v3.FieldError, error) {
 	policy, errs, err := kube.DecodeClusterNetworkPolicy(text, strict)
 	if err != nil {
 		return nil, nil, nil, err
@@ -121,7 +121,7 @@ func isKubernetes(meta metav1.TypeMeta) bool {
 
 // kubernetes adds the views of a Kubernetes object. Fields that felid does not know are none of its business.
 func (p *parser) kubernetes(it item, text []byte, meta metav1.TypeMeta) []v3.FieldError {
-	origin, views, errs, err := converters[meta.APIVersion+" "+meta.Kind](text, p.strict)
+	origin, views, errs, err := converters[meta.APIVersion+" "+meta.Kind](text, p.strict, p.namespace)
 	if err != nil {
 		p.out.partial = true
 		return []v3.FieldError{{Object: meta.Kind, Problem: err.Error()}}
@@ -132,7 +132,7 @@ func (p *parser) kubernetes(it item, text []byte, meta metav1.TypeMeta) []v3.Fie
 		return []v3.FieldError{{Object: meta.Kind, Field: "metadata.name", Problem: "is missing", Valid: "a name"}}
 	}
 	if p.strict {
-		p.out.raw = append(p.out.raw, rawObject{it.origin, text, it.doc})
+		p.out.raw = append(p.out.raw, rawObject{it.origin, p.inNamespace(text, meta.Kind), it.doc})
 	}
 	for _, o := range views {
 		it.object, it.key, it.role = o, v3.KeyOf(o), view
@@ -142,4 +142,22 @@ func (p *parser) kubernetes(it item, text []byte, meta metav1.TypeMeta) []v3.Fie
 		p.add(it)
 	}
 	return errs
+}
+
+// inNamespace is an object with the namespace that it does not name, where that is not what it would be taken for anyway.
+func (p *parser) inNamespace(text []byte, kind string) []byte {
+	if p.namespace == defaultNamespace || !namespacedOrigins[kind] {
+		return text
+	}
+	var o map[string]any
+	if json.Unmarshal(text, &o) != nil {
+		return text
+	}
+	if meta, ok := o["metadata"].(map[string]any); ok && meta["namespace"] == nil {
+		meta["namespace"] = p.namespace
+		if named, err := json.Marshal(o); err == nil {
+			return named
+		}
+	}
+	return text
 }

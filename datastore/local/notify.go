@@ -18,7 +18,7 @@ const pollInterval = 2 * time.Second
 // Of a stream of notices many are handled together, since each that wakes somebody wakes all who pass on what it brings: bursts begin
 // burstEvery apart, and end where nothing more has come for burstEnd, or at burstMost. A notice that comes alone is handled at once.
 const (
-	burstEvery = 8 * time.Millisecond
+	burstEvery = 12 * time.Millisecond
 	burstEnd   = 200 * time.Microsecond
 	burstMost  = 20 * time.Millisecond
 )
@@ -111,8 +111,10 @@ func (s *Store) notices(w *fsnotify.Watcher) {
 	}
 }
 
-// burst handles a notice and what comes close behind it.
+// burst handles a notice and what comes close behind it, and then wakes the receivers.
 func (s *Store) burst(w *fsnotify.Watcher, e fsnotify.Event, quietSince map[string]time.Time) {
+	s.setBursting(true)
+	defer s.setBursting(false)
 	quiet := time.NewTimer(burstEnd)
 	defer quiet.Stop()
 	for began := time.Now(); time.Since(began) < burstMost; {
@@ -130,6 +132,15 @@ func (s *Store) burst(w *fsnotify.Watcher, e fsnotify.Event, quietSince map[stri
 	}
 	if rel, ok := s.notice(e); ok { // the last that was taken
 		quietSince[rel] = time.Now()
+	}
+}
+
+func (s *Store) setBursting(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bursting = on
+	for w := range s.watches {
+		w.ring()
 	}
 }
 

@@ -10,18 +10,19 @@ import (
 )
 
 // PutMode says what PutRaw does with what is there.
-type PutMode uint8
+type PutMode = datastore.PutMode
 
 // The modes.
 const (
-	PutApply   PutMode = iota // create or replace
-	PutCreate                 // ErrExists if it is there
-	PutReplace                // ErrNotFound if it is not
-	PutDelete                 // ErrNotFound if it is not
+	PutApply   = datastore.PutApply
+	PutCreate  = datastore.PutCreate
+	PutReplace = datastore.PutReplace
+	PutDelete  = datastore.PutDelete
 )
 
-// PutRaw writes a Kubernetes object as it was given, in its place or in a file of its own, and says what it did ("created"). Only a
-// directory takes such objects: on a cluster they are Kubernetes' own to write.
+var _ datastore.RawStore = (*Store)(nil)
+
+// PutRaw implements datastore.RawStore: the object is written as it was given, in its place or in a file of its own.
 func (s *Store) PutRaw(ctx context.Context, raw Raw, mode PutMode) (what string, err error) {
 	t, err := rawTargetOf(raw)
 	if err != nil {
@@ -30,7 +31,7 @@ func (s *Store) PutRaw(ctx context.Context, raw Raw, mode PutMode) (what string,
 	_, err = s.write(ctx, t.key, func() (change, error) {
 		p, err := s.rawPlace(t)
 		if err == nil {
-			what, err = mode.outcome(p != nil)
+			what, err = mode.Outcome(p != nil)
 		}
 		if err != nil {
 			return change{}, fmt.Errorf("%s: %w", raw.Origin, err)
@@ -40,7 +41,7 @@ func (s *Store) PutRaw(ctx context.Context, raw Raw, mode PutMode) (what string,
 	return what, err
 }
 
-// CheckRaw says why PutRaw would fail now, by what is there; it changes nothing.
+// CheckRaw implements datastore.RawStore.
 func (s *Store) CheckRaw(ctx context.Context, raw Raw, mode PutMode) error {
 	t, err := rawTargetOf(raw)
 	if err != nil {
@@ -52,7 +53,7 @@ func (s *Store) CheckRaw(ctx context.Context, raw Raw, mode PutMode) error {
 	defer s.mu.Unlock()
 	p, err := s.rawPlace(t)
 	if err == nil {
-		_, err = mode.outcome(p != nil)
+		_, err = mode.Outcome(p != nil)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", raw.Origin, err)
@@ -79,23 +80,6 @@ func rawTargetOf(raw Raw) (rawTarget, error) {
 		t.key, t.role = v3.Key{Kind: v3.KindWorkloadEndpoint, Namespace: pod.Namespace, Name: pod.Name}, podOf
 	}
 	return t, nil
-}
-
-// outcome says what is done to an object that is there or not, or why it can't be.
-func (m PutMode) outcome(there bool) (string, error) {
-	switch {
-	case m == PutCreate && there:
-		return "", datastore.ErrExists
-	case (m == PutReplace || m == PutDelete) && !there:
-		return "", datastore.ErrNotFound
-	case m == PutDelete:
-		return "deleted", nil
-	case !there:
-		return "created", nil
-	case m == PutReplace:
-		return "replaced", nil
-	}
-	return "applied", nil
 }
 
 // putRawAt makes the change of a file, in whose place p is nil for a new one.

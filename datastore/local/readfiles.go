@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	v3 "github.com/felid-net/felid/api/v3"
+	"github.com/felid-net/felid/datastore"
 	"github.com/felid-net/felid/policy/kube"
 )
 
@@ -55,18 +56,7 @@ type Objects struct {
 }
 
 // Raw is a Kubernetes object as it was given.
-type Raw struct {
-	Origin string // "Namespace web-ns"
-	JSON   []byte
-	File   string
-	Line   int
-}
-
-// Enforced tells whether the object has an effect in this version, or is only stored.
-func (r *Raw) Enforced() bool {
-	meta, err := sniff(r.JSON)
-	return err != nil || meta.APIVersion != policyGroup+"/v1alpha1"
-}
+type Raw = datastore.Raw
 
 // All are the objects alone, in order.
 func (o *Objects) All() []v3.Object {
@@ -88,8 +78,13 @@ func ReadFiles(paths ...string) (*Objects, []v3.FieldError, error) {
 
 // ReadFilesFrom is ReadFiles with another standard input.
 func ReadFilesFrom(stdin io.Reader, paths ...string) (*Objects, []v3.FieldError, error) {
+	return ReadFilesInto(defaultNamespace, stdin, paths...)
+}
+
+// ReadFilesInto is ReadFilesFrom with a namespace for objects that belong into one and name none.
+func ReadFilesInto(namespace string, stdin io.Reader, paths ...string) (*Objects, []v3.FieldError, error) {
 	r := newReader()
-	r.stdin = stdin
+	r.namespace, r.stdin = namespace, stdin
 	var errs []error
 	for _, path := range paths {
 		if err := r.path(path); err != nil {
@@ -110,17 +105,18 @@ func Parse(name string, text []byte) (*Objects, []v3.FieldError) {
 
 // reader gathers what files hold.
 type reader struct {
-	stdin io.Reader
-	read  map[string]bool // files, by clean path: one that is named twice is read once
-	out   *Objects
-	errs  []v3.FieldError
-	seen  map[v3.Key]int // index into out.Found
-	pods  map[v3.Key]*v3.WorkloadEndpoint
+	namespace string
+	stdin     io.Reader
+	read      map[string]bool // files, by clean path: one that is named twice is read once
+	out       *Objects
+	errs      []v3.FieldError
+	seen      map[v3.Key]int // index into out.Found
+	pods      map[v3.Key]*v3.WorkloadEndpoint
 }
 
 func newReader() *reader {
 	return &reader{
-		read: map[string]bool{}, out: &Objects{Foreign: map[string]int{}}, seen: map[v3.Key]int{}, pods: map[v3.Key]*v3.WorkloadEndpoint{},
+		namespace: defaultNamespace, read: map[string]bool{}, out: &Objects{Foreign: map[string]int{}}, seen: map[v3.Key]int{}, pods: map[v3.Key]*v3.WorkloadEndpoint{},
 	}
 }
 
@@ -168,7 +164,7 @@ func (r *reader) file(path string) error {
 }
 
 func (r *reader) data(path string, data []byte) {
-	c := parse(path, data, true)
+	c := parseInto(r.namespace, path, data, true)
 	r.errs = append(r.errs, c.errs...)
 	for name, n := range c.foreign {
 		r.out.Foreign[name] += n
@@ -191,7 +187,7 @@ func (r *reader) data(path string, data []byte) {
 		})
 	}
 	for _, raw := range c.raw {
-		r.out.Raw = append(r.out.Raw, Raw{raw.origin, raw.text, path, c.docs[raw.doc].line})
+		r.out.Raw = append(r.out.Raw, Raw{Origin: raw.origin, JSON: raw.text, File: path, Line: c.docs[raw.doc].line})
 	}
 }
 

@@ -49,13 +49,15 @@ type Store struct {
 	index   index
 	fresh   map[string]*contents // files decoded by the scan, until they have been listed
 	watches map[*watch]bool
-	dirs    map[string]bool // watched by notify
-	notify  *fsnotify.Watcher
-	pending chan string   // files to be looked at when they are quiet
-	lost    chan struct{} // holds one when notices were lost
-	closed  bool
-	done    chan struct{}
-	ended   sync.WaitGroup
+	// bursting: more notices are being handled; receivers are woken after the last of them.
+	bursting bool
+	dirs     map[string]bool // watched by notify
+	notify   *fsnotify.Watcher
+	pending  chan string   // files to be looked at when they are quiet
+	lost     chan struct{} // holds one when notices were lost
+	closed   bool
+	done     chan struct{}
+	ended    sync.WaitGroup
 }
 
 var _ datastore.Store = (*Store)(nil)
@@ -338,14 +340,15 @@ func faultsOf(path string, c *contents) []datastore.Fault {
 		there[c.items[i].key.String()] = true
 	}
 	for _, e := range c.errs {
-		if e.Warning || there[e.Object] && !unknownScope(&e) {
+		lost := datastore.LostFromPolicy(keyFrom(e.Object).Kind, &e)
+		if e.Warning || there[e.Object] && !lost {
 			continue
 		}
 		f := datastore.Fault{Key: keyFrom(e.Object), File: path, Line: e.Line}
 		if _, ok := v3.InfoOf(f.Key.Kind); !ok {
 			f.Key = v3.Key{} // a fault of every kind
 		}
-		if unknownScope(&e) {
+		if lost {
 			e.Problem += ": the policy is in force without it"
 		}
 		e.File, e.Object = "", ""
@@ -353,21 +356,6 @@ func faultsOf(path string, c *contents) []datastore.Fault {
 		faults = append(faults, f)
 	}
 	return faults
-}
-
-// unknownScope tells whether e is an unknown field of a policy outside of its rules, or an order that can't be read: of neither does the
-// object itself tell.
-func unknownScope(e *v3.FieldError) bool {
-	switch keyFrom(e.Object).Kind {
-	case v3.KindNetworkPolicy, v3.KindGlobalNetworkPolicy, v3.KindClusterNetworkPolicy:
-	default:
-		return false
-	}
-	if e.Field == "spec.order" || e.Field == "spec.priority" {
-		return true
-	}
-	return strings.HasPrefix(e.Problem, "unknown field") &&
-		strings.HasPrefix(e.Field, "spec.") && !strings.HasPrefix(e.Field, "spec.ingress[") && !strings.HasPrefix(e.Field, "spec.egress[")
 }
 
 // keyFrom reads what v3.Key.String wrote.
@@ -427,7 +415,15 @@ func (s *Store) deliver(key v3.Key, gone bool, l *loader) {
 				}
 			}
 		}
-		w.put(event)
+		s.send(w, event)
+	}
+}
+
+// send puts an event into a watch, and wakes its receiver, but not in the middle of a burst.
+func (s *Store) send(w *watch, e datastore.Event) {
+	w.put(e)
+	if !s.bursting {
+		w.ring()
 	}
 }
 
@@ -438,7 +434,7 @@ func (s *Store) deliverFaults(kinds map[v3.Kind]bool) {
 	}
 	for w := range s.watches {
 		if kinds[w.kind] || kinds[""] {
-			w.put(datastore.Event{Faults: s.index.faults(w.kind)})
+			s.send(w, datastore.Event{Faults: s.index.faults(w.kind)})
 		}
 	}
 }

@@ -35,6 +35,15 @@ func (w *watch) put(e datastore.Event) {
 	if !w.behind {
 		w.events = append(w.events, e)
 	}
+}
+
+// ring wakes whoever takes, if there is something to take.
+func (w *watch) ring() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.events) == 0 && !w.behind {
+		return
+	}
 	select {
 	case w.wake <- struct{}{}:
 	default:
@@ -102,6 +111,7 @@ func (s *Store) replay(w *watch, after uint64) {
 		}
 	}
 	w.put(datastore.Event{Faults: s.index.faults(w.kind)})
+	w.ring()
 }
 
 // follow sends what is put into the watch until ctx or the Store ends.

@@ -20,6 +20,8 @@ type loop struct {
 	direct   map[v3.Key]*directEndpoint
 	records  map[v3.Key]*v3.WorkloadEndpoint // see keepRecord; nil when nobody needs them
 	waiters  map[*waiter]struct{}
+	progress *progress
+	state    *dataplane.State // of the last flush; nil: there was none
 
 	inSync  bool
 	dirty   bool      // updates are waiting to be flushed
@@ -151,8 +153,13 @@ func (l *loop) update(u datastore.Update, since time.Time) {
 		if object, counts = l.overlay(u.Key, object); !counts {
 			return
 		}
+		object = l.placed(u.Key, object)
 	case v3.KindNode, v3.KindIPPool, v3.KindIPAMBlock:
 		l.router.Update(u.Key, object)
+	default:
+		if isPolicy(u.Key.Kind) {
+			l.progress.take(u.Key, object)
+		}
 	}
 	l.resolver.Update(u.Key, object)
 	l.touch(since)
@@ -164,8 +171,10 @@ func (l *loop) flush(ctx context.Context) {
 	defer func() { l.flushed = time.Now() }()
 	state, changes := l.resolver.Flush()
 	l.router.Flush(state, changes)
+	l.state = state
 	if changes.Empty() && !l.wanted && !l.compare && l.applies > 0 && len(l.waiters) == 0 {
 		l.dirty = false // nothing to enforce here: but it may be something to report
+		l.progress.apply()
 		l.publish(state, nil)
 		return
 	}
@@ -178,8 +187,12 @@ func (l *loop) flush(ctx context.Context) {
 		return
 	}
 	l.o.Metrics.applied(start, resolved, l.since, l.dirty)
+	l.o.Log.Debug("applied", "resolving", resolved.Sub(start), "applying", time.Since(resolved), "stats", result.Stats)
 	l.dirty, l.wanted, l.compare = false, false, err != nil
 	l.applies++
+	if err == nil {
+		l.progress.apply()
+	}
 	l.settle(state, &result, err)
 	l.cut(state, changes, result.Failed(), err)
 	l.publish(state, &result)

@@ -30,6 +30,9 @@ func (b *bench) events(w *world, p *process) error {
 		return err
 	}
 	defer store.Close()
+	if _, err := store.List(context.Background(), v3.KindTier, ""); err != nil { // reads the folder: not part of the first event
+		return err
+	}
 	link := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: eventLink, Flags: net.FlagUp}, PeerName: "pnew"}
 	if err := lab.Within(nodeSpace, func() error { return netlink.LinkAdd(link) }); err != nil {
 		return err

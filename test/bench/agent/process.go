@@ -79,6 +79,24 @@ func dialNode(ctx context.Context, network, addr string) (c net.Conn, err error)
 	return c, err
 }
 
+// settle waits until the agent has tidied up after its start: until it works for less than 2 % of a second.
+func (p *process) settle() error {
+	for deadline := time.Now().Add(time.Minute); ; {
+		before, err := p.usage()
+		if err != nil {
+			return err
+		}
+		time.Sleep(time.Second)
+		after, err := p.usage()
+		if err != nil || after.cpu-before.cpu < 20*time.Millisecond {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return errors.New("the agent is not at rest a minute after its start")
+		}
+	}
+}
+
 // get asks the agent; an answer other than 200 is an error.
 func (p *process) get(path string) (string, error) {
 	resp, err := p.client.Get("http://" + listen + path)

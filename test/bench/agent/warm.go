@@ -21,6 +21,9 @@ func (b *bench) warm(objects []v3.Object) error {
 	if err == nil {
 		_, err = p.readyUsage()
 		if err == nil {
+			err = p.settle()
+		}
+		if err == nil {
 			err = b.running(w, p)
 		}
 		err = errors.Join(err, p.stop())
