@@ -83,6 +83,21 @@ func (r *Resolver) ruleConditions(p *livePolicy) []Condition {
 	return compilePolicy(p.policy).conditions
 }
 
+// Judge says of a policy what does not count as written wherever it is enforced, and the tier in which it is, "" where it counts as absent.
+// tierOf finds a stored Tier, nil where there is none of that name. What one dataplane alone can't do is not known here.
+func Judge(o v3.Object, tierOf func(name string) *v3.Tier) (inTier string, conditions []Condition) {
+	read := &reader{key: v3.KeyOf(o)}
+	p := newPolicy(o, read)
+	if p == nil {
+		return "", newReport(read.conditions).Conditions
+	}
+	all := append(read.conditions, compilePolicy(p).conditions...)
+	if tierNamed(p.tier, tierOf(p.tier)).missing {
+		all = append(all, missingTier(p))
+	}
+	return p.tier, newReport(all).Conditions
+}
+
 func isPolicy(kind v3.Kind) bool {
 	switch kind {
 	case v3.KindNetworkPolicy, v3.KindGlobalNetworkPolicy, v3.KindKubernetesNetworkPolicy, v3.KindClusterNetworkPolicy:

@@ -14,9 +14,23 @@ const (
 // KindPolicyReport is the kind of a PolicyReport.
 const KindPolicyReport = "PolicyReport"
 
-// PolicyReport says what becomes of one policy: on one node, or, without a node, on all of them together.
+// The types of condition of a policy, in its own status, or in its PolicyReport where it has none.
+const (
+	// PolicyAccepted: it counts as written.
+	PolicyAccepted = "Accepted"
+	// PolicyProgrammed: all nodes have it in force.
+	PolicyProgrammed = "Programmed"
+)
+
+// PolicyReport says what becomes of one policy: on one node, or, without a node, on all of them together. Stored are those of policies that have no
+// status of their own, Kubernetes' NetworkPolicies: in the policy's namespace, owned by it, written by the controller.
 // +kubebuilder:object:root=true
-// +kubebuilder:resource:scope=Cluster,categories=felid
+// +kubebuilder:resource:scope=Namespaced,shortName=pr,categories=felid
+// +kubebuilder:printcolumn:name="Kind",type=string,JSONPath=`.policy.kind`
+// +kubebuilder:printcolumn:name="Policy",type=string,JSONPath=`.policy.name`
+// +kubebuilder:printcolumn:name="Accepted",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].reason`
+// +kubebuilder:printcolumn:name="Programmed",type=string,JSONPath=`.status.conditions[?(@.type=="Programmed")].message`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type PolicyReport struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -42,6 +56,28 @@ type PolicyReport struct {
 	// Conditions are what else there is to know of the policy as a whole.
 	// +optional
 	Conditions []Finding `json:"conditions,omitempty"`
+
+	// Status is that of the policy on all nodes; only in stored reports.
+	// +optional
+	Status *PolicyReportStatus `json:"status,omitempty"`
+}
+
+// PolicyReportStatus is what the controller says of a policy.
+type PolicyReportStatus struct {
+	// Conditions are Accepted and Programmed.
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// PolicyReportList is several.
+// +kubebuilder:object:root=true
+type PolicyReportList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []PolicyReport `json:"items"`
 }
 
 // PolicyReference names a policy.
