@@ -17,6 +17,9 @@ var (
 	ErrUnsupported = errors.New("not supported by this datastore")
 	ErrUnreachable = errors.New("datastore can't be reached")
 	ErrExpired     = errors.New("watch too old: list again")
+	ErrForbidden   = errors.New("not permitted")
+	// ErrNotServed: the kind is not known to the server (yet): its definition is missing there.
+	ErrNotServed = errors.New("kind is not served")
 )
 
 // Store holds resources. An object's ResourceVersion is its revision.
@@ -86,4 +89,11 @@ type StatusStore interface {
 	// UpdateStatus replaces the status alone if the object's revision is still o's, else ErrConflict; ErrUnsupported for a kind that has
 	// none. A view's conditions are written where Kubernetes' own object has them.
 	UpdateStatus(ctx context.Context, o v3.Object) (v3.Object, error)
+}
+
+// Deriver is a Store that has objects which nobody stores as such, besides those of views: it makes them from Kubernetes' own objects.
+type Deriver interface {
+	Store
+	// Derived tells whether an object of this key is, or would be, one of them.
+	Derived(key v3.Key) bool
 }

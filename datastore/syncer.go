@@ -34,10 +34,11 @@ func NewSyncer(store Store, kinds []v3.Kind, log *slog.Logger) *Syncer {
 // store is tried again with backoff.
 func (s *Syncer) Run(ctx context.Context, out chan<- Batch) error {
 	box := newMailbox(len(s.kinds))
+	held := newTroubles(s.log)
 	var followers sync.WaitGroup
 	defer followers.Wait()
 	for _, kind := range s.kinds {
-		f := &follower{store: s.store, kind: kind, log: s.log, box: box, known: map[v3.Key]string{}}
+		f := &follower{store: s.store, kind: kind, log: s.log, held: held, box: box, known: map[v3.Key]string{}}
 		followers.Go(func() { f.run(ctx) })
 	}
 	for {
@@ -63,6 +64,7 @@ type follower struct {
 	store  Store
 	kind   v3.Kind
 	log    *slog.Logger
+	held   *troubles
 	box    *mailbox
 	known  map[v3.Key]string // revisions delivered
 	listed bool
@@ -87,7 +89,7 @@ func (f *follower) run(ctx context.Context) {
 			return
 		}
 		if !errors.Is(err, ErrExpired) {
-			f.log.Warn("datastore: trying again", "kind", f.kind, "error", err, "after", max(f.delay, firstDelay))
+			f.held.begin(f.kind, err)
 		} else if f.delay == 0 {
 			f.delay = firstDelay // for the next time, unless the watch delivers something
 			continue
@@ -116,6 +118,7 @@ func (f *follower) follow(ctx context.Context) error {
 		f.delay = max(f.delay, firstDelay)
 		return fmt.Errorf("watching %s: %w", f.kind, err)
 	}
+	f.held.end(f.kind)
 	for event := range events {
 		if event.Err != nil {
 			return fmt.Errorf("watching %s: %w", f.kind, event.Err)

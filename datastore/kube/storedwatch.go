@@ -1,0 +1,79 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	v3 "github.com/felid-net/felid/api/v3"
+	"github.com/felid-net/felid/datastore"
+)
+
+// storedWatch is one Watch of a kind, over as many watches of the API server as it takes.
+type storedWatch struct {
+	stored   *stored
+	of       *storedKind
+	kind     v3.Kind
+	revision string // the last that was delivered
+	failures int    // since something was heard
+	out      chan datastore.Event
+}
+
+func (f *storedWatch) run(ctx context.Context) {
+	defer close(f.out)
+	defer f.stored.pulses.watched(f.kind, f.of.resource, -1)
+	for {
+		err := f.stored.api.watch(ctx, f.of.resource, f.revision, func(e rawEvent) error { return f.event(ctx, e) })
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, datastore.ErrExpired) { // which is nobody's fault
+			f.stored.pulses.lost(f.kind, f.of.resource, err, 0)
+		}
+		if errors.Is(err, datastore.ErrExpired) || errors.Is(err, datastore.ErrNotServed) {
+			select {
+			case f.out <- datastore.Event{Err: err}:
+			case <-ctx.Done():
+			}
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(retryDelay(f.failures, err)):
+		}
+		f.failures++
+	}
+}
+
+// event delivers one event.
+func (f *storedWatch) event(ctx context.Context, e rawEvent) error {
+	f.failures = 0
+	f.stored.pulses.heard(f.kind, f.of.resource)
+	f.of.saw(e.revision)
+	if e.raw == nil {
+		f.revision = e.revision
+		return nil
+	}
+	var out datastore.Event
+	key, o, faults, lossy := readStored(f.kind, e.raw)
+	if e.gone {
+		o, faults = nil, nil
+	}
+	if f.of.learn(key, faults, lossy, !e.gone) {
+		out.Faults = f.of.allFaults()
+	}
+	if o != nil || e.gone {
+		out.Key, out.Object = key, o
+	}
+	select {
+	case f.out <- out:
+		f.revision = e.revision
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
