@@ -25,6 +25,9 @@ type Allocator struct {
 	queue   []*operation
 	running bool
 
+	requests requests      // with Options.Handover
+	patience time.Duration // how long Assign waits for those
+
 	// These belong to the running goroutine.
 	cache    cache
 	repaired bool // affinities follow the blocks
@@ -44,7 +47,7 @@ func New(store datastore.Store, node string, o Options) *Allocator {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Allocator{store: store, node: node, o: o}
+	return &Allocator{store: store, node: node, o: o, patience: handoverWait}
 }
 
 // Assign returns an address of each family asked for, IPv4 first, stored durably under the handle; all of them or an error, after
@@ -57,16 +60,29 @@ func (a *Allocator) Assign(ctx context.Context, r Request) ([]netip.Addr, error)
 	if !r.IPv4 && !r.IPv6 {
 		return nil, fmt.Errorf("assigning an address for %s: neither IPv4 nor IPv6 is asked for", r.Handle)
 	}
-	addresses, err := a.submit(ctx, &operation{do: doAssign, handle: r.Handle, request: r})
+	addresses, err := a.assign(ctx, r)
 	if err != nil {
 		return nil, fmt.Errorf("assigning an address for %s: %w", r.Handle, err)
 	}
 	return addresses, nil
 }
 
+// assign tries again for a while where the controller has been asked for a block.
+func (a *Allocator) assign(ctx context.Context, r Request) ([]netip.Addr, error) {
+	waiting, cancel := context.WithTimeout(ctx, a.patience)
+	defer cancel()
+	for {
+		addresses, err := a.submit(ctx, &operation{do: doAssign, handle: r.Handle, request: r})
+		if !errors.Is(err, errAsked) || waiting.Err() != nil || a.await(waiting) != nil {
+			return addresses, err
+		}
+	}
+}
+
 // Release frees what a handle has and returns it; nothing, without an error, if it has nothing.
 func (a *Allocator) Release(ctx context.Context, handle string) ([]netip.Addr, error) {
 	addresses, err := a.submit(ctx, &operation{do: doRelease, handle: handle})
+	a.requests.tryAgain()
 	if err != nil {
 		return addresses, fmt.Errorf("releasing the addresses of %s: %w", handle, err)
 	}

@@ -131,25 +131,28 @@ func assign(s v3.IPAMBlockSpec, cidr netip.Prefix, reserved func(netip.Addr) boo
 
 // release frees what a handle holds among the addresses that which accepts, and returns the block without it and the addresses freed.
 func release(s v3.IPAMBlockSpec, cidr netip.Prefix, handle string, which func(netip.Addr) bool) (after v3.IPAMBlockSpec, freed []netip.Addr) {
+	var ordinals []int
 	for ordinal := range s.Allocations {
-		address := addressAt(cidr, ordinal)
-		if !heldBy(&s, ordinal, handle) || !which(address) {
-			continue
+		if address := addressAt(cidr, ordinal); heldBy(&s, ordinal, handle) && which(address) {
+			ordinals, freed = append(ordinals, ordinal), append(freed, address)
 		}
-		if freed == nil {
-			s.Allocations = slices.Clone(s.Allocations)
-			s.Unallocated = slices.Clone(s.Unallocated)
-			s.SequenceNumberForAllocation = maps.Clone(s.SequenceNumberForAllocation)
-		}
-		freed = append(freed, address)
+	}
+	return free(s, ordinals), freed
+}
+
+// free makes ordinals that are given out free, in this order.
+func free(s v3.IPAMBlockSpec, ordinals []int) v3.IPAMBlockSpec {
+	if len(ordinals) == 0 {
+		return s
+	}
+	s.Allocations = slices.Clone(s.Allocations)
+	s.Unallocated = append(slices.Clone(s.Unallocated), ordinals...)
+	s.SequenceNumberForAllocation = maps.Clone(s.SequenceNumberForAllocation)
+	for _, ordinal := range ordinals {
 		s.Allocations[ordinal] = nil
-		s.Unallocated = append(s.Unallocated, ordinal)
 		delete(s.SequenceNumberForAllocation, fmt.Sprint(ordinal))
 	}
-	if freed != nil {
-		s = dropUnusedAttributes(s)
-	}
-	return s, freed
+	return dropUnusedAttributes(s)
 }
 
 // dropUnusedAttributes removes the attributes that no allocation names, and renumbers the rest.
@@ -180,6 +183,8 @@ func hasFree(s *v3.IPAMBlockSpec, cidr netip.Prefix, reserved func(netip.Addr) b
 }
 
 // blockName is the name of a block's object.
-func blockName(cidr netip.Prefix) string {
-	return strings.NewReplacer(".", "-", ":", "-", "/", "-").Replace(cidr.String())
+func blockName(cidr netip.Prefix) string { return nameOf(cidr.String()) }
+
+func nameOf(cidr string) string {
+	return strings.NewReplacer(".", "-", ":", "-", "/", "-").Replace(cidr)
 }

@@ -55,10 +55,12 @@ func (a *Allocator) claim(ctx context.Context, s *settings, pools []pool) (*bloc
 	return nil, errNoBlock
 }
 
-// unknownOwn is a block of this node in one of the pools that the cache does not have: a claim of which the answer was lost.
+// unknownOwn is a block of this node in one of the pools that the cache does not have as such: a claim of which the answer was lost, or a
+// block that was handed over.
 func (a *Allocator) unknownOwn(blocks []*block, pools []pool) *block {
 	for _, b := range blocks {
-		if b.owner() == a.node && a.cache.blocks[b.cidr] == nil && inPools(pools, b.cidr) && b.usable() {
+		known := a.cache.blocks[b.cidr]
+		if b.owner() == a.node && (known == nil || known.owner() != a.node) && inPools(pools, b.cidr) && b.usable() {
 			return b
 		}
 	}
@@ -137,9 +139,7 @@ func (a *Allocator) removeAffinity(ctx context.Context, affinity *v3.BlockAffini
 
 // putAffinity makes this node's affinity to a block be in a state, and returns it. One that is confirmed does not go back to pending.
 func (a *Allocator) putAffinity(ctx context.Context, cidr netip.Prefix, state string) (*v3.BlockAffinity, error) {
-	object := &v3.BlockAffinity{Spec: v3.BlockAffinitySpec{State: state, Node: a.node, Type: "host", CIDR: cidr.String()}}
-	object.TypeMeta = metav1.TypeMeta{APIVersion: v3.APIVersion, Kind: string(v3.KindBlockAffinity)}
-	object.Name = affinityName(a.node, cidr)
+	object := NewAffinity(a.node, cidr, state)
 	for range maxTurns {
 		there, err := a.store.Get(ctx, v3.KeyOf(object))
 		var stored v3.Object
@@ -187,7 +187,7 @@ func (a *Allocator) repairAffinities(ctx context.Context, blocks []*block) error
 	confirmed := map[string]bool{}
 	for _, o := range list.Objects {
 		affinity, ok := o.(*v3.BlockAffinity)
-		if !ok || affinity.Spec.Node != a.node || affinity.Spec.Type == "virtual" {
+		if !ok || affinity.Spec.Node != a.node || affinity.Spec.Type == "virtual" || affinity.Spec.State == StateWanted {
 			continue
 		}
 		i := slices.IndexFunc(blocks, func(b *block) bool { return b.cidr.String() == affinity.Spec.CIDR })

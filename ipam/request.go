@@ -54,6 +54,9 @@ type Options struct {
 	// NamespaceSelected says whether a pool's namespace selector matches a namespace ("" is none). Nil: only the empty selector and
 	// "all()" do.
 	NamespaceSelected func(selector, namespace string) bool
+	// Handover: this node writes nothing but its own blocks. It takes no single addresses of other nodes' blocks, nor releases any there, and asks the
+	// controller for a whole empty block where the pools have none left. For datastores that hold a node to that, and that have a controller.
+	Handover bool
 	// Now is the clock for timestamps; nil: time.Now.
 	Now func() time.Time
 	// Log gets repairs and lost races; nil: nothing is logged.

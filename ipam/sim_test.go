@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -52,7 +53,7 @@ type sim struct {
 	hosts []*host
 	ctx   context.Context
 
-	strict bool
+	strict, handover bool
 
 	mu    sync.Mutex
 	calls []*waiting
@@ -75,7 +76,8 @@ type host struct {
 
 func (h *host) start() {
 	h.gate = &gate{Store: h.sim.store, host: h}
-	h.alloc = New(h.gate, h.name, Options{})
+	h.alloc = New(h.gate, h.name, Options{Handover: h.sim.handover})
+	h.alloc.patience = 0
 }
 
 // pass holds a call up, and makes it as the simulation decides.
@@ -194,6 +196,7 @@ func (s *sim) call() {
 		if handle, ok := h.any(h.unsure); ok {
 			h.assign(handle, true)
 		}
+		s.handOver()
 	default:
 		if handle, ok := h.any(h.held); ok {
 			h.release(handle)
@@ -269,6 +272,45 @@ func (s *sim) collect(handle string) {
 	}
 }
 
+// handOver meets a request for a block as the controller does, if one is there and a block is empty; the rest of what the controller writes is cut off
+// at times.
+func (s *sim) handOver() {
+	requests, blocks := s.list(v3.KindBlockAffinity), s.list(v3.KindIPAMBlock)
+	for _, o := range requests {
+		request := o.(*v3.BlockAffinity)
+		if request.Spec.State != StateWanted {
+			continue
+		}
+		for _, o := range blocks {
+			b, err := ReadBlock(o.(*v3.IPAMBlock))
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			if b.Taken() > 0 || b.Owner() == request.Spec.Node || !netip.MustParsePrefix(request.Spec.CIDR).Contains(b.CIDR().Addr()) {
+				continue
+			}
+			if _, err := s.store.Update(context.Background(), b.HandedTo(request.Spec.Node, time.Now())); err != nil {
+				s.t.Fatal(err)
+			}
+			if rapid.Bool().Draw(s.t, "whole") {
+				_ = s.store.Delete(context.Background(), v3.KeyOf(NewAffinity(b.Owner(), b.CIDR(), StateConfirmed)), "")
+			}
+			if err := s.store.Delete(context.Background(), v3.KeyOf(request), ""); err != nil {
+				s.t.Fatal(err)
+			}
+			return
+		}
+	}
+}
+
+func (s *sim) list(kind v3.Kind) []v3.Object {
+	list, err := s.store.List(context.Background(), kind, "")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return list.Objects
+}
+
 func (h *host) release(handle string) {
 	delete(h.unsure, handle)
 	delete(h.held, handle) // the interface is gone: from here on the address may be given to others
@@ -296,8 +338,8 @@ func (s *sim) check() {
 	for _, o := range list.Objects {
 		spec := &o.(*v3.IPAMBlock).Spec
 		for i := range spec.Attributes {
-			if node := spec.Attributes[i].Secondary[AttrNode]; s.strict && node != owner(spec) {
-				s.t.Fatalf("block %s of %s holds an address of %s in spite of strictAffinity", spec.CIDR, owner(spec), node)
+			if node := spec.Attributes[i].Secondary[AttrNode]; (s.strict || s.handover) && node != owner(spec) {
+				s.t.Fatalf("block %s of %s holds an address of %s in spite of strictAffinity or of handing blocks over", spec.CIDR, owner(spec), node)
 			}
 		}
 		cidr, err := blockCIDR(spec)
@@ -416,7 +458,7 @@ func TestNoAddressTwice(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
 			s := &sim{t: rt, store: dstest.NewMemory(), ctx: ctx}
-			s.strict = rapid.Bool().Draw(rt, "strict")
+			s.strict, s.handover = rapid.Bool().Draw(rt, "strict"), rapid.Bool().Draw(rt, "handover")
 			s.configure()
 			for i := range rapid.IntRange(1, 4).Draw(rt, "hosts") {
 				h := &host{sim: s, name: fmt.Sprintf("node-%d", i), held: map[string][]netip.Addr{}, unsure: map[string]bool{}, busy: map[string]int{}}

@@ -82,6 +82,9 @@ func (t *turn) plan(ctx context.Context, op *operation) {
 // planHeld finds, and frees for a release, all that a handle holds.
 func (t *turn) planHeld(op *operation, p *planned) {
 	for _, cidr := range t.cache.handles[op.handle] {
+		if op.do == doRelease && t.o.Handover && t.cache.blocks[cidr].owner() != t.node {
+			continue // may be written by the controller alone, which finds what nobody has
+		}
 		d := t.draft(cidr)
 		held := addressesOf(&d.spec, cidr, op.handle)
 		if op.do == doRelease && len(held) > 0 {
@@ -178,8 +181,11 @@ func (t *turn) planNew(ctx context.Context, op *operation, p *planned, pools []p
 	if !errors.Is(err, errNoBlock) {
 		return err
 	}
-	if t.settings.strict {
-		return fmt.Errorf("%w (%s), and strictAffinity forbids addresses of other nodes' blocks", ErrExhausted, err)
+	if t.o.Handover && !t.settings.noClaims {
+		return t.ask(ctx, pools)
+	}
+	if t.settings.strict || t.o.Handover {
+		return fmt.Errorf("%w (%s), and addresses of other nodes' blocks may not be taken (strictAffinity, or the datastore)", ErrExhausted, err)
 	}
 	borrowed, borrowErr := t.borrow(ctx, pools)
 	if borrowErr != nil {
