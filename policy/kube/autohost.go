@@ -16,6 +16,14 @@ const (
 	autoHostEndpointAfter = "-auto-hep"
 )
 
+// AutoHostEndpointName is the name of a node's automatic host endpoint.
+func AutoHostEndpointName(node string) string { return node + autoHostEndpointAfter }
+
+// IsAutoHostEndpoint says whether a controller made a host endpoint; all others are somebody's own.
+func IsAutoHostEndpoint(h *v3.HostEndpoint) bool {
+	return h.Labels[labelCreatedBy] == createdByController
+}
+
 // AutoHostEndpoint is the host endpoint for all interfaces of a node that have none of their own. It has the node's labels, and allows
 // everything until a policy selects it.
 func AutoHostEndpoint(n *v3.Node) *v3.HostEndpoint {
@@ -26,7 +34,7 @@ func AutoHostEndpoint(n *v3.Node) *v3.HostEndpoint {
 	labels[labelCreatedBy] = createdByController
 	out := &v3.HostEndpoint{
 		TypeMeta:   typeMeta(v3.KindHostEndpoint),
-		ObjectMeta: metav1.ObjectMeta{Name: n.Name + autoHostEndpointAfter, Labels: labels},
+		ObjectMeta: metav1.ObjectMeta{Name: AutoHostEndpointName(n.Name), Labels: labels},
 		Spec:       v3.HostEndpointSpec{Node: n.Name, InterfaceName: "*", ExpectedIPs: hostAddresses(&n.Spec), Profiles: []string{v3.DefaultAllowProfile}},
 	}
 	return out
