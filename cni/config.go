@@ -22,6 +22,8 @@ type Config struct {
 	Socket string
 	// MTU of the pod's interface; 0: the agent's.
 	MTU int
+	// Gate (mode "gate"): another plugin, earlier in the list, connects the container; felid only holds ADD up until policy is in force.
+	Gate bool
 	// Labels (args.cni.labels) are those of an endpoint that has no Pod object.
 	Labels map[string]string
 	// PrevResult is what ADD answered, as the runtime gives it back to CHECK and DEL.
@@ -65,7 +67,7 @@ func joinFaults(faults []error) string {
 }
 
 // own are the keys that felid defines.
-var own = []string{"mtu", "socket"}
+var own = []string{"mode", "mtu", "socket"}
 
 // set takes one key of the configuration.
 func (c *Config) set(key string, value json.RawMessage) error {
@@ -80,6 +82,8 @@ func (c *Config) set(key string, value json.RawMessage) error {
 		return c.setSocket(value)
 	case "mtu":
 		return c.setMTU(value)
+	case "mode":
+		return c.setMode(value)
 	case "ipam":
 		return checkIPAM(value)
 	case "args":
@@ -91,8 +95,8 @@ func (c *Config) set(key string, value json.RawMessage) error {
 		return nil
 	case "cni.dev/valid-attachments":
 		return c.setAttachments(key, value)
-	case "capabilities", "cniVersions", "disableCheck", "disableGC", "loadOnlyInlinedPlugins", "dns":
-		return nil // for the runtime, or for whoever reads the result
+	case "capabilities", "cniVersions", "disableCheck", "disableGC", "loadOnlyInlinedPlugins", "dns", "felid.dev/source":
+		return nil // for the runtime, for whoever reads the result, or for the agent that wrote the list (package cni/install)
 	}
 	if strings.HasPrefix(key, "cni.dev/") {
 		return nil
@@ -135,6 +139,17 @@ func (c *Config) setMTU(value json.RawMessage) error {
 	// 1280 is the least that IPv6 allows (RFC 8200, section 5).
 	if c.MTU != 0 && (c.MTU < 1280 || c.MTU > 65535) {
 		return fmt.Errorf("mtu: %d is not %s", c.MTU, valid)
+	}
+	return nil
+}
+
+func (c *Config) setMode(value json.RawMessage) error {
+	var mode string
+	if err := decode("mode", value, &mode, "a string"); err != nil {
+		return err
+	}
+	if c.Gate = mode == "gate"; !c.Gate && mode != "network" {
+		return fmt.Errorf("mode: %q is not valid; valid: network (the default), gate", mode)
 	}
 	return nil
 }

@@ -26,6 +26,10 @@ func TestParseConfig(t *testing.T) {
 	if err != nil || got.Socket != DefaultSocket || got.ValidAttachments != nil {
 		t.Errorf("plain configuration: %+v, %v", got, err)
 	}
+	got, err = ParseConfig([]byte(`{"name":"pods","mode":"gate","felid.dev/source":{"file":"10-azure.conflist"}}`))
+	if err != nil || !got.Gate {
+		t.Errorf("the gate: %+v, %v", got, err)
+	}
 	got, err = ParseConfig([]byte(`{"name":"pods","cni.dev/valid-attachments":null}`))
 	if err != nil || got.ValidAttachments == nil {
 		t.Errorf("null attachments must be an empty list: %+v, %v", got, err)
@@ -42,7 +46,9 @@ func TestParseConfigRefuses(t *testing.T) {
 		{`[]`, 6, []string{"not a JSON object"}},
 		{`{}`, 7, []string{"name"}},
 		{`{"name":"a b"}`, 7, []string{`"a b"`, "valid:"}},
-		{`{"name":"n","sockett":"/x","Socket":"/x"}`, 7, []string{`"sockett"`, `"Socket"`, "mtu, socket"}},
+		{`{"name":"n","sockett":"/x","Socket":"/x"}`, 7, []string{`"sockett"`, `"Socket"`, "mode, mtu, socket"}},
+		{`{"name":"n","mode":"bridge"}`, 7, []string{"mode", `"bridge"`, "network (the default), gate"}},
+		{`{"name":"n","mode":1}`, 7, []string{"mode: 1 is not a string"}},
 		{`{"name":"n","socket":"run/x"}`, 7, []string{"socket", "absolute"}},
 		{`{"name":"n","socket":7}`, 7, []string{"socket", "a path"}},
 		{`{"name":"n","socket":"/` + strings.Repeat("x", 107) + `"}`, 7, []string{"107"}},

@@ -1,4 +1,4 @@
-// Package cni is the CNI plugin: the verbs of the specification (1.1.0, and 0.3.1 to 1.0.0), the plugin's configuration, and the
+// Package cni is the CNI plugin: the verbs of the specification (1.1.0, and 0.3.0 to 1.0.0), the plugin's configuration, and the
 // wire types of the agent's socket. The plugin decides nothing. It checks what it was given, hands it to the agent of the node
 // over a unix socket, and prints what the agent answers; so it starts fast, needs no credentials, and can be replaced while pods run.
 //
@@ -10,10 +10,13 @@
 //	{"type": "felid-cni", "socket": "/run/felid/cni.sock", "mtu": 1440, "ipam": {"type": "felid-ipam"},
 //	 "args": {"cni": {"labels": [{"key": "app", "value": "db"}]}}}
 //
+// Beside another network plugin, which connects the pods, felid's is the gate: the last of the list, with "mode": "gate". ADD passes the
+// result of the plugins before it on, unchanged, once the policy of the pod is in force; DEL never fails.
+//
 // Invariants:
 //   - Nothing but one JSON document, the result or the error, is written to standard output.
 //   - Whatever keeps the agent from answering is error 11 (try again later), for every verb but STATUS, which says 50 (not
-//     available). So a runtime repeats a DEL until the agent has really done it.
+//     available), and a gate's DEL. So a runtime repeats a DEL until the agent has really done it.
 //   - An unknown key in the configuration is an error. Keys that the specification and its conventions define are known; what they
 //     ask for and felid cannot do is refused by name (error 2), not ignored.
 //

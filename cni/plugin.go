@@ -18,7 +18,7 @@ import (
 )
 
 // Versions are those of the specification that the plugin speaks, the newest last.
-var Versions = []string{"0.3.1", "0.4.0", "1.0.0", "1.1.0"}
+var Versions = []string{"0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"}
 
 // errNotIPAM is felid's own code: the specification leaves 100 and above to plugins.
 const errNotIPAM = 100
@@ -70,6 +70,9 @@ func (c *configReader) call(verb string) func(*skel.CmdArgs) error {
 			return err
 		}
 		resp, failure := Call(context.Background(), config.Socket, req)
+		if failure != nil && config.Gate && verb == Del {
+			return nil // a gate holds nothing that the agent, or the next one, doesn't find by itself
+		}
 		if failure != nil || len(resp.Result) == 0 {
 			return failure
 		}

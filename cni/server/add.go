@@ -179,5 +179,8 @@ func (s *Server) request(e *entry, ipv6 bool) ipam.Request {
 	if e.pod.Name != "" {
 		attrs[ipam.AttrPod], attrs[ipam.AttrNamespace] = e.pod.Name, e.pod.Namespace
 	}
+	if e.pod.UID != "" {
+		attrs[v3.AttributePodUID] = e.pod.UID
+	}
 	return ipam.Request{Handle: e.handle(), Namespace: e.pod.Namespace, IPv4: !ipv6, IPv6: ipv6, Attrs: attrs}
 }

@@ -97,6 +97,9 @@ func newRecord(e *entry, node string, view *v3.WorkloadEndpoint, labels map[stri
 			InterfaceName: e.host, MAC: mac,
 		},
 	}
+	if e.pod.UID != "" {
+		rec.Annotations[v3.PodUIDAnnotation] = e.pod.UID
+	}
 	for _, addr := range addrs {
 		rec.Spec.IPNetworks = append(rec.Spec.IPNetworks, netip.PrefixFrom(addr, addr.BitLen()).String())
 	}
@@ -137,7 +140,7 @@ func entryOf(rec *v3.WorkloadEndpoint, node string) (e *entry, ok bool) {
 	return &entry{
 		attachment: attachment{Network: network, ContainerID: rec.Spec.ContainerID, IfName: rec.Spec.Endpoint},
 		key:        v3.KeyOf(rec), host: rec.Spec.InterfaceName, record: rec,
-		pod: cni.PodArgs{Namespace: rec.Namespace, Name: rec.Spec.Pod},
+		pod: cni.PodArgs{Namespace: rec.Namespace, Name: rec.Spec.Pod, UID: rec.Annotations[v3.PodUIDAnnotation]},
 	}, true
 }
 

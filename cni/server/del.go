@@ -24,6 +24,9 @@ func (s *Server) del(ctx context.Context, c *call) error {
 	if e := s.table.find(c.attachment); e != nil {
 		return s.detach(ctx, e)
 	}
+	if s.o.Guest {
+		return nil
+	}
 	// No interface is this container's any more, and no record: it was replaced, deleted before, or never there. Its handle may
 	// still have addresses.
 	if _, err := s.o.IPAM.Release(ctx, c.handle()); err != nil {
@@ -33,7 +36,8 @@ func (s *Server) del(ctx context.Context, c *call) error {
 }
 
 // detach takes an attachment away: out of the kernel's rules, then the interface, then the addresses, which may be given to another
-// pod from then on, then the record. It stops at the first step that fails, and may be repeated.
+// pod from then on, then the record. It stops at the first step that fails, and may be repeated. A guest leaves interface and addresses to
+// the plugin that made them.
 func (s *Server) detach(ctx context.Context, e *entry) error {
 	e.done = false
 	if e.record != nil {
@@ -41,16 +45,26 @@ func (s *Server) detach(ctx context.Context, e *entry) error {
 			return fmt.Errorf("taking %s out of force: %w", e.key, err)
 		}
 	}
+	if !s.o.Guest {
+		if err := s.disconnect(ctx, e); err != nil {
+			return err
+		}
+	}
+	if err := s.erase(ctx, e); err != nil {
+		return err
+	}
+	s.table.drop(e)
+	return nil
+}
+
+// disconnect takes the interface away, then the addresses.
+func (s *Server) disconnect(ctx context.Context, e *entry) error {
 	if err := s.sandbox.remove(e.host, e.attachment); err != nil {
 		return err
 	}
 	if _, err := s.o.IPAM.Release(ctx, e.handle()); err != nil {
 		return fmt.Errorf("releasing the addresses of %s: %w", e.attachment, err)
 	}
-	if err := s.erase(ctx, e); err != nil {
-		return err
-	}
-	s.table.drop(e)
 	return nil
 }
 

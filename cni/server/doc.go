@@ -34,5 +34,11 @@
 // its own, looked up by its source address. Nothing forks, no sysctl is waited for, and IPv6 addresses skip duplicate address detection.
 // Host routes, proxy ARP and sysctls of the host's side are the dataplane's.
 //
-// It does not evaluate policy, choose pools, or act for a pod beside another network plugin.
+// # As a guest
+//
+// Beside another network plugin the server is the gate at the end of the plugin's list (Options.Guest). ADD finds the host's interface as the
+// other end of the pod's, takes the addresses from the result of the plugins before, and does the last step above: endpoint and record.
+// DEL takes both back. Interfaces and addresses are the other plugin's. Pods that were there before the gate have no record.
+//
+// It does not evaluate policy or choose pools.
 package server

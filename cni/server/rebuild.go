@@ -13,20 +13,20 @@ import (
 // (an ADD that did not end) are taken away. Records are what the datastore has of this node's endpoints, complete unless some can't be
 // read; those of other nodes or without a container don't matter. To be called when the loop is ready; after an error, call it again.
 func (s *Server) Rebuild(ctx context.Context, records []*v3.WorkloadEndpoint, complete bool) error {
-	links, err := s.sandbox.list(s.o.InterfacePrefix)
-	if err != nil {
-		return err
-	}
-	if links, err = s.dropHalves(links); err != nil {
-		return err
-	}
 	var known []*entry
 	for _, rec := range records {
 		if e, ok := entryOf(rec, s.o.Node); ok {
 			known = append(known, e)
 		}
 	}
-	adopted, stale := sortOut(known, links)
+	compare := s.compareOwn
+	if s.o.Guest {
+		compare = s.comparePassed
+	}
+	adopted, stale, err := compare(known)
+	if err != nil {
+		return err
+	}
 	for _, e := range adopted {
 		e.done = true
 		s.table.put(e)
@@ -35,6 +35,35 @@ func (s *Server) Rebuild(ctx context.Context, records []*v3.WorkloadEndpoint, co
 	s.o.Log.Info("endpoints adopted", "adopted", len(adopted), "leftovers", len(stale))
 	s.rebuilt.Store(true)
 	return nil
+}
+
+// compareOwn matches records with the interfaces that felid made.
+func (s *Server) compareOwn(known []*entry) (adopted, stale []*entry, err error) {
+	links, err := s.sandbox.list(s.o.InterfacePrefix)
+	if err != nil {
+		return nil, nil, err
+	}
+	if links, err = s.dropHalves(links); err != nil {
+		return nil, nil, err
+	}
+	adopted, stale = sortOut(known, links)
+	return adopted, stale, nil
+}
+
+// comparePassed looks for the interfaces, which another plugin made and marks as it likes, by their names.
+func (s *Server) comparePassed(known []*entry) (adopted, stale []*entry, err error) {
+	for _, e := range known {
+		there, err := s.sandbox.exists(e.host)
+		if err != nil {
+			return nil, nil, err
+		}
+		if there {
+			adopted = append(adopted, e)
+		} else {
+			stale = append(stale, e)
+		}
+	}
+	return adopted, stale, nil
 }
 
 // clean takes leftovers away, many at once: the loop applies what has gathered. What fails stays in the table. If some records can't

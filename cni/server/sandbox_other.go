@@ -28,3 +28,7 @@ func (*sandbox) check(plan) error { return errNoSandbox }
 func (*sandbox) remove(string, attachment) error { return errNoSandbox }
 
 func (*sandbox) list(string) ([]hostLink, error) { return nil, errNoSandbox }
+
+func (*sandbox) peer(string, string) (name, mac string, err error) { return "", "", errNoSandbox }
+
+func (*sandbox) exists(string) (bool, error) { return false, errNoSandbox }

@@ -36,7 +36,8 @@ type Pods interface {
 type Options struct {
 	Socket          string // path of the unix socket
 	Node            string
-	InterfacePrefix string // of the host's interfaces: 1 to 4 characters
+	Guest           bool   // another plugin connects the pods, and this is its gate: IPAM, MTU and IPv6 are not used
+	InterfacePrefix string // of the host's interfaces: 1 to 4 characters, for a guest any number
 	MTU             int    // of pods' interfaces, where the configuration does not say; 0: 1500
 	IPv6            bool   // whether pods get IPv6 addresses, where there is a pool for them
 	Timeout         time.Duration
@@ -58,7 +59,7 @@ type Server struct {
 
 // New makes a server that connects pods to the network namespace of the thread it is called on.
 func New(o Options) (*Server, error) {
-	if n := len(o.InterfacePrefix); n == 0 || n > 4 {
+	if n := len(o.InterfacePrefix); n == 0 || n > 4 && !o.Guest {
 		return nil, fmt.Errorf("interface prefix %q has %d characters; valid: 1 to 4", o.InterfacePrefix, n)
 	}
 	if o.MTU == 0 {
@@ -119,18 +120,28 @@ func (s *Server) dispatch(ctx context.Context, req *cni.Request) (*cni.Response,
 		}
 		return nil, err
 	}
-	switch req.Verb {
-	case cni.Add:
+	if req.Verb == cni.Status {
+		return &cni.Response{}, nil
+	}
+	if err := s.checkMode(c); err != nil {
+		return nil, err
+	}
+	switch {
+	case req.Verb == cni.Add && s.o.Guest:
+		result, err := s.pass(ctx, c)
+		return &cni.Response{Result: result}, err
+	case req.Verb == cni.Add:
 		result, err := s.add(ctx, c)
 		return &cni.Response{Result: result}, err
-	case cni.Del:
-		return &cni.Response{}, s.del(ctx, c)
-	case cni.Check:
+	case req.Verb == cni.Check && s.o.Guest:
+		return &cni.Response{}, s.checkPass(ctx, c)
+	case req.Verb == cni.Check:
 		return &cni.Response{}, s.check(ctx, c)
-	case cni.GC:
+	case req.Verb == cni.Del:
+		return &cni.Response{}, s.del(ctx, c)
+	default: // GC
 		return &cni.Response{}, s.gc(ctx, c)
 	}
-	return &cni.Response{}, nil // STATUS
 }
 
 // call is a request, read.

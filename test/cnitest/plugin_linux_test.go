@@ -41,8 +41,10 @@ func TestPluginAlone(t *testing.T) {
 		ok                   bool
 		says                 string
 	}{
-		{"version", "felid-cni", "", []string{"CNI_COMMAND=VERSION"}, true, `"supportedVersions":["0.3.1","0.4.0","1.0.0","1.1.0"]`},
+		{"version", "felid-cni", "", []string{"CNI_COMMAND=VERSION"}, true, `"supportedVersions":["0.3.0","0.3.1","0.4.0","1.0.0","1.1.0"]`},
 		{"agent away", "felid-cni", config, add, false, `{"cniVersion":"1.0.0","code":11,`},
+		{"gate, agent away", "felid-cni", strings.Replace(config, "}", `,"mode":"gate"}`, 1), add, false, `"code":11,`},
+		{"DEL of a gate, agent away", "felid-cni", strings.Replace(config, "}", `,"mode":"gate"}`, 1), append([]string{"CNI_COMMAND=DEL"}, add[1:]...), true, ""},
 		{"as IPAM plugin", "felid-ipam", config, add, false, `"code":100,"msg":"felid-ipam: acting as the IPAM plugin of another network plugin is not supported`},
 		{"unknown version", "felid-cni", `{"cniVersion":"7.0.0","name":"n"}`, add, false, `"code":1,`},
 		{"not JSON", "felid-cni", `{`, add, false, `"code":6,`},

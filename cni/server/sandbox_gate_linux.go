@@ -1,0 +1,45 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/vishvananda/netlink"
+)
+
+// peer is the host's interface whose other end is ifName in the network namespace at path, and the MAC address of that end.
+func (s *sandbox) peer(path, ifName string) (name, mac string, err error) {
+	ns, err := s.openNetns(path)
+	if err != nil {
+		return "", "", err
+	}
+	defer ns.Close()
+	pod, err := s.open(ns)
+	if err != nil {
+		return "", "", err
+	}
+	defer pod.Close()
+	eth, err := pod.LinkByName(ifName)
+	if err != nil {
+		return "", "", fmt.Errorf("finding %s in the pod: %w", ifName, err)
+	}
+	e := eth.Attrs()
+	// An index of another namespace than the host's may be one of the host's too: the ends must name each other.
+	host, err := s.host.LinkByIndex(e.ParentIndex)
+	if err != nil || host.Type() != "veth" || host.Attrs().ParentIndex != e.Index {
+		return "", "", fmt.Errorf("%s in the pod is a %s whose other end is no interface of this host: felid can't police it", ifName, eth.Type())
+	}
+	return host.Attrs().Name, e.HardwareAddr.String(), nil
+}
+
+// exists tells whether the host has an interface.
+func (s *sandbox) exists(name string) (bool, error) {
+	_, err := s.host.LinkByName(name)
+	if errors.As(err, new(netlink.LinkNotFoundError)) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("looking for %s: %w", name, err)
+	}
+	return true, nil
+}
