@@ -6,7 +6,7 @@ BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 ROOTED   := /dataplane_linux|/cni|/internal/(agent|lab)|/test/
 PURE     = $(shell $(GO) list ./... | grep -vE '$(ROOTED)')
 
-.PHONY: build native check test test-long test-cluster test-cluster-all lint fuzz bench demo help tools api root
+.PHONY: build native check test test-long test-cluster test-cluster-all lint fuzz generate bench demo help tools api root
 
 build: native ## the programs, for this machine and for Windows
 	GOOS=windows GOARCH=amd64 $(BUILD) -o bin/windows-amd64/ ./cmd/felid ./cmd/felid-cni
@@ -45,6 +45,9 @@ lint: ## vet for both systems, staticcheck at the version pinned in build/tools
 
 fuzz: ## each fuzz target for FUZZTIME (default 20s)
 	build/fuzz $(or $(FUZZTIME),20s)
+
+generate: ## deploy/crds and the deep copies, from the types of the API
+	$(GO) run ./build/crds
 
 bench: root tools native ## the benchmarks and their figures
 	test/bench/run

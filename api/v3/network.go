@@ -9,6 +9,9 @@ import (
 // NetworkSet is a set of addresses that selectors of its namespace's policies find by label.
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:scope=Namespaced,shortName=netset;netsets,categories=felid
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name=Accepted,type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
+// +kubebuilder:printcolumn:name=Age,type=date,JSONPath=".metadata.creationTimestamp"
 type NetworkSet struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -19,6 +22,9 @@ type NetworkSet struct {
 // GlobalNetworkSet is a set of addresses that selectors find by label.
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:scope=Cluster,shortName=gns,categories=felid
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name=Accepted,type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
+// +kubebuilder:printcolumn:name=Age,type=date,JSONPath=".metadata.creationTimestamp"
 type GlobalNetworkSet struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -29,30 +35,48 @@ type GlobalNetworkSet struct {
 // NetworkSetSpec is the specification of both.
 type NetworkSetSpec struct {
 	// Nets are CIDRs or addresses of either family.
+	// +kubebuilder:validation:MaxItems=131072
+	// +kubebuilder:validation:items:MaxLength=49
+	// +kubebuilder:validation:items:XValidation:rule="isCIDR(self) || isIP(self)",message="is not a CIDR; valid: such as 10.0.0.0/8, 2001:db8::/32, or an address"
 	// +optional
 	Nets []string `json:"nets,omitempty"`
 	// AllowedEgressDomains are names, "*." wildcards included.
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:Pattern=`^(\*\.)?([a-zA-Z0-9_]([-a-zA-Z0-9_]{0,61}[a-zA-Z0-9_])?\.)*[a-zA-Z0-9_]([-a-zA-Z0-9_]{0,61}[a-zA-Z0-9_])?\.?$`
 	// +optional
 	AllowedEgressDomains []string `json:"allowedEgressDomains,omitempty"`
 }
 
 // HostEndpoint is an interface of a node, or all of them.
 // +kubebuilder:object:root=true
-// +kubebuilder:resource:scope=Cluster,shortName=hep,categories=felid
+// +kubebuilder:resource:scope=Cluster,shortName=hep;heps,categories=felid
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name=Node,type=string,JSONPath=".spec.node"
+// +kubebuilder:printcolumn:name=Interface,type=string,JSONPath=".spec.interfaceName"
+// +kubebuilder:printcolumn:name=Addresses,type=string,JSONPath=".spec.expectedIPs"
+// +kubebuilder:printcolumn:name=Accepted,type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
+// +kubebuilder:printcolumn:name=Age,type=date,JSONPath=".metadata.creationTimestamp"
 type HostEndpoint struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
-	Spec              HostEndpointSpec `json:"spec,omitempty"`
-	Status            Status           `json:"status,omitzero"`
+	// +required
+	Spec   HostEndpointSpec `json:"spec,omitempty"`
+	Status Status           `json:"status,omitzero"`
 }
 
 // HostEndpointSpec is the specification of a HostEndpoint; interfaceName or expectedIPs is required.
+//
+// +kubebuilder:validation:XValidation:rule=`has(self.interfaceName) && self.interfaceName != "" || has(self.expectedIPs) && self.expectedIPs.size() > 0`,message="interfaceName or expectedIPs is needed"
 type HostEndpointSpec struct {
+	// +kubebuilder:validation:MinLength=1
 	Node string `json:"node"`
 	// InterfaceName, or "*" for all interfaces but those of workloads.
-	// +kubebuilder:validation:MaxLength=15
+	// +kubebuilder:validation:Pattern=`^(\*|[^\s/:*<>]{0,15})$`
 	// +optional
 	InterfaceName string `json:"interfaceName,omitempty"`
+	// +kubebuilder:validation:MaxItems=1024
+	// +kubebuilder:validation:items:MaxLength=45
+	// +kubebuilder:validation:items:XValidation:rule="isIP(self)",message="is not an address; valid: such as 10.0.0.1 or 2001:db8::1"
 	// +optional
 	ExpectedIPs []string `json:"expectedIPs,omitempty"`
 	// +optional
@@ -79,9 +103,13 @@ func (s *HostEndpointSpec) InterfaceProblem() error {
 
 // EndpointPort is a named port of an endpoint.
 type EndpointPort struct {
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[0-9]*[a-zA-Z_.-][a-zA-Z0-9_.-]*$`
 	Name     string   `json:"name"`
 	Protocol Protocol `json:"protocol"`
-	Port     uint16   `json:"port"`
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	Port uint16 `json:"port"`
 }
 
 // Node is a view of a node of the cluster: its addresses, and what it needs for routing.

@@ -28,6 +28,8 @@ const DefaultAllowProfile = "projectcalico-default-allow"
 type PolicySpec struct {
 	// Tier the policy belongs to; "default" if empty.
 	// +kubebuilder:default=default
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$`
 	// +optional
 	Tier string `json:"tier,omitempty"`
 	// Order within the tier, lowest first; none is last.
@@ -35,26 +37,34 @@ type PolicySpec struct {
 	Order *float64 `json:"order,omitempty"`
 	// Ingress rules, in order: traffic to the selected endpoints.
 	// +kubebuilder:validation:MaxItems=1024
+	// +kubebuilder:validation:items:XValidation:rule="!has(self.destination) || !has(self.destination.services)",message="services can't be used here; valid: the source of ingress rules, the destination of egress rules",fieldPath=".destination"
+	// +kubebuilder:validation:items:XValidation:rule="!has(self.destination) || !has(self.destination.domains) || self.destination.domains.size() == 0",message="domains can't be used here; valid: the destination of egress rules",fieldPath=".destination"
 	// +optional
 	Ingress []Rule `json:"ingress,omitempty"`
 	// Egress rules, in order: traffic from the selected endpoints.
 	// +kubebuilder:validation:MaxItems=1024
+	// +kubebuilder:validation:items:XValidation:rule="!has(self.source) || !has(self.source.services)",message="services can't be used here; valid: the source of ingress rules, the destination of egress rules",fieldPath=".source"
+	// +kubebuilder:validation:items:XValidation:rule="!has(self.http)",message="http can't be used in an egress rule"
 	// +optional
 	Egress []Rule `json:"egress,omitempty"`
 	// Selector of the endpoints this policy applies to; empty selects all.
 	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule=`!self.matches(r"global\s*\(")`,message="global() can't be used here; it belongs in the namespaceSelector of a rule"
 	// +optional
 	Selector string `json:"selector,omitempty"`
 	// Types are the directions that the policy applies to. Absent: Ingress, and Egress where egress rules exist and ingress ones
 	// do not, or besides (see EffectiveTypes).
 	// +kubebuilder:validation:MaxItems=2
+	// +kubebuilder:validation:XValidation:rule="self.size() < 2 || self[0] != self[1]",message="each of Ingress and Egress at most once"
 	// +optional
 	Types []PolicyType `json:"types,omitempty"`
 	// ServiceAccountSelector narrows the selected endpoints by the labels of their service account.
 	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule=`!self.matches(r"global\s*\(")`,message="global() can't be used here; it belongs in the namespaceSelector of a rule"
 	// +optional
 	ServiceAccountSelector string `json:"serviceAccountSelector,omitempty"`
 	// PerformanceHints may hold AssumeNeededOnEveryNode.
+	// +kubebuilder:validation:items:Enum=AssumeNeededOnEveryNode
 	// +optional
 	PerformanceHints []string `json:"performanceHints,omitempty"`
 }
@@ -62,6 +72,14 @@ type PolicySpec struct {
 // NetworkPolicy is an ordered list of rules for endpoints of one namespace.
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:scope=Namespaced,shortName=np;cnp,categories=felid
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name=Tier,type=string,JSONPath=".spec.tier"
+// +kubebuilder:printcolumn:name=Order,type=number,JSONPath=".spec.order"
+// +kubebuilder:printcolumn:name=Selector,type=string,JSONPath=".spec.selector"
+// +kubebuilder:printcolumn:name=Types,type=string,JSONPath=".spec.types"
+// +kubebuilder:printcolumn:name=Accepted,type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
+// +kubebuilder:printcolumn:name=Age,type=date,JSONPath=".metadata.creationTimestamp"
+// +kubebuilder:validation:XValidation:rule=`self.metadata.name.matches(r"^(knp\.default\.)?(ossg\.default\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)?$")`,message="the name of a policy is lower-case letters, digits and '-', with at most one '.', each part beginning and ending with a letter or digit"
 type NetworkPolicy struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -77,6 +95,14 @@ type NetworkPolicySpec struct {
 // GlobalNetworkPolicy is an ordered list of rules for endpoints of all namespaces, and for host endpoints.
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:scope=Cluster,shortName=gnp,categories=felid
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name=Tier,type=string,JSONPath=".spec.tier"
+// +kubebuilder:printcolumn:name=Order,type=number,JSONPath=".spec.order"
+// +kubebuilder:printcolumn:name=Selector,type=string,JSONPath=".spec.selector"
+// +kubebuilder:printcolumn:name=Types,type=string,JSONPath=".spec.types"
+// +kubebuilder:printcolumn:name=Accepted,type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
+// +kubebuilder:printcolumn:name=Age,type=date,JSONPath=".metadata.creationTimestamp"
+// +kubebuilder:validation:XValidation:rule=`self.metadata.name.matches(r"^(knp\.default\.)?(ossg\.default\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)?$")`,message="the name of a policy is lower-case letters, digits and '-', with at most one '.', each part beginning and ending with a letter or digit"
 type GlobalNetworkPolicy struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -85,10 +111,18 @@ type GlobalNetworkPolicy struct {
 }
 
 // GlobalNetworkPolicySpec is the specification of a GlobalNetworkPolicy.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.preDNAT) && self.preDNAT && has(self.doNotTrack) && self.doNotTrack)",message="preDNAT can't go with doNotTrack"
+// +kubebuilder:validation:XValidation:rule="!(has(self.preDNAT) && self.preDNAT) || has(self.applyOnForward) && self.applyOnForward",message="applyOnForward must be true with preDNAT"
+// +kubebuilder:validation:XValidation:rule="!(has(self.doNotTrack) && self.doNotTrack) || has(self.applyOnForward) && self.applyOnForward",message="applyOnForward must be true with doNotTrack"
+// +kubebuilder:validation:XValidation:rule="!(has(self.preDNAT) && self.preDNAT) || !has(self.egress) || self.egress.size() == 0",message="egress rules can't go with preDNAT"
+// +kubebuilder:validation:XValidation:rule="!(has(self.preDNAT) && self.preDNAT) || !has(self.types) || !('Egress' in self.types)",message="type Egress can't go with preDNAT"
+// +kubebuilder:validation:XValidation:rule=`(!has(self.ingress) || self.ingress.all(r, !has(r.source) || !has(r.source.services) || has(r.source.services.namespace) && r.source.services.namespace != "")) && (!has(self.egress) || self.egress.all(r, !has(r.destination) || !has(r.destination.services) || has(r.destination.services.namespace) && r.destination.services.namespace != ""))`,message="services need a namespace here"
 type GlobalNetworkPolicySpec struct {
 	PolicySpec `json:",inline"`
 	// NamespaceSelector narrows the selected endpoints by the labels of their namespace.
 	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule=`!self.matches(r"global\s*\(")`,message="global() can't be used here; it belongs in the namespaceSelector of a rule"
 	// +optional
 	NamespaceSelector string `json:"namespaceSelector,omitempty"`
 	// DoNotTrack: before connection tracking; host endpoints only.
@@ -105,6 +139,15 @@ type GlobalNetworkPolicySpec struct {
 // Tier groups policies; tiers are looked at in order.
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:scope=Cluster,categories=felid
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name=Order,type=number,JSONPath=".spec.order"
+// +kubebuilder:printcolumn:name="Default action",type=string,JSONPath=".spec.defaultAction"
+// +kubebuilder:printcolumn:name=Policies,type=integer,JSONPath=".status.policies"
+// +kubebuilder:printcolumn:name=Age,type=date,JSONPath=".metadata.creationTimestamp"
+// +kubebuilder:validation:XValidation:rule=`self.metadata.name.size() <= 63 && self.metadata.name.matches(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")`,message="the name of a tier is at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit"
+// +kubebuilder:validation:XValidation:rule=`self.metadata.name != 'default' || !has(self.spec) || (!has(self.spec.order) || self.spec.order == 1000000.0) && (!has(self.spec.defaultAction) || self.spec.defaultAction in ["", 'Deny'])`,message="the built-in tier default has order 1000000 and defaultAction Deny"
+// +kubebuilder:validation:XValidation:rule=`self.metadata.name != 'kube-admin' || !has(self.spec) || (!has(self.spec.order) || self.spec.order == 1000.0) && (!has(self.spec.defaultAction) || self.spec.defaultAction in ["", 'Pass'])`,message="the built-in tier kube-admin has order 1000 and defaultAction Pass"
+// +kubebuilder:validation:XValidation:rule=`self.metadata.name != 'kube-baseline' || !has(self.spec) || (!has(self.spec.order) || self.spec.order == 10000000.0) && (!has(self.spec.defaultAction) || self.spec.defaultAction in ["", 'Pass'])`,message="the built-in tier kube-baseline has order 10000000 and defaultAction Pass"
 type Tier struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -118,7 +161,7 @@ type TierSpec struct {
 	// +optional
 	Order *float64 `json:"order,omitempty"`
 	// DefaultAction for an endpoint that policies of this tier select, when no rule decides: Deny (default) or Pass.
-	// +kubebuilder:validation:Enum=Deny;Pass
+	// +kubebuilder:validation:Enum=Deny;Pass;""
 	// +kubebuilder:default=Deny
 	// +optional
 	DefaultAction Action `json:"defaultAction,omitempty"`
@@ -127,12 +170,19 @@ type TierSpec struct {
 // TierStatus is what the controller reports.
 type TierStatus struct {
 	// +optional
+	// +listType=map
+	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// Policies is how many policies are in the tier, of all kinds, staged ones too. A tier that has some can't be deleted.
+	// +optional
+	Policies int `json:"policies,omitempty"`
 }
 
 // Profile gives labels and rules to the endpoints that name it.
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:scope=Cluster,categories=felid
+// +kubebuilder:validation:XValidation:rule="!self.metadata.name.startsWith('kns.') && !self.metadata.name.startsWith('ksa.')",message="profiles named kns. and ksa. are made from namespaces and service accounts"
+// +kubebuilder:printcolumn:name=Age,type=date,JSONPath=".metadata.creationTimestamp"
 type Profile struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -140,9 +190,17 @@ type Profile struct {
 }
 
 // ProfileSpec is the specification of a Profile.
+//
+// +kubebuilder:validation:XValidation:rule=`(!has(self.ingress) || self.ingress.all(r, !has(r.source) || !has(r.source.services) || has(r.source.services.namespace) && r.source.services.namespace != "")) && (!has(self.egress) || self.egress.all(r, !has(r.destination) || !has(r.destination.services) || has(r.destination.services.namespace) && r.destination.services.namespace != ""))`,message="services need a namespace here"
 type ProfileSpec struct {
+	// +kubebuilder:validation:MaxItems=1024
+	// +kubebuilder:validation:items:XValidation:rule="!has(self.destination) || !has(self.destination.services)",message="services can't be used here; valid: the source of ingress rules, the destination of egress rules",fieldPath=".destination"
+	// +kubebuilder:validation:items:XValidation:rule="!has(self.destination) || !has(self.destination.domains) || self.destination.domains.size() == 0",message="domains can't be used here; valid: the destination of egress rules",fieldPath=".destination"
 	// +optional
 	Ingress []Rule `json:"ingress,omitempty"`
+	// +kubebuilder:validation:MaxItems=1024
+	// +kubebuilder:validation:items:XValidation:rule="!has(self.source) || !has(self.source.services)",message="services can't be used here; valid: the source of ingress rules, the destination of egress rules",fieldPath=".source"
+	// +kubebuilder:validation:items:XValidation:rule="!has(self.http)",message="http can't be used in an egress rule"
 	// +optional
 	Egress []Rule `json:"egress,omitempty"`
 	// LabelsToApply are inherited by the endpoints; their own labels win.

@@ -12,6 +12,7 @@ import (
 // text in Name, so that it can be judged where it stands; Problem tells.
 // +kubebuilder:validation:XIntOrString
 // +kubebuilder:validation:Type=""
+// +kubebuilder:validation:Pattern=`^(TCP|tcp|Tcp|UDP|udp|Udp|SCTP|sctp|Sctp|ICMP|icmp|Icmp|ICMPv6|ICMPV6|icmpv6|Icmpv6|UDPLite|UDPLITE|udplite|Udplite|[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5])$`
 type Protocol struct {
 	// Name as written, "" where a number was.
 	Name string `json:"-"`
@@ -23,6 +24,8 @@ type Protocol struct {
 // where it stands; Problem tells.
 // +kubebuilder:validation:XIntOrString
 // +kubebuilder:validation:Type=""
+// +kubebuilder:validation:MaxLength=128
+// +kubebuilder:validation:Pattern=`^(0*([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])(:0*([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?|[0-9]*[a-zA-Z_.-][a-zA-Z0-9_.-]*)$`
 type Port struct {
 	// Name of a port of the endpoint; then Min and Max are 0.
 	Name string `json:"-"`
@@ -37,8 +40,8 @@ var protocolNumbers = map[string]uint8{"TCP": 6, "UDP": 17, "ICMP": 1, "ICMPv6":
 // ParseProtocol reads "TCP", "udp" or "6". Names are known in any case, and kept as written.
 func ParseProtocol(text string) (Protocol, error) {
 	if n, err := strconv.ParseUint(text, 10, 16); err == nil {
-		if n < 1 || n > 255 {
-			return Protocol{}, fmt.Errorf("protocol %d is out of range; valid: 1 to 255", n)
+		if n < 1 || n > 255 || text[0] == '0' {
+			return Protocol{}, fmt.Errorf("protocol %s is out of range; valid: 1 to 255", text)
 		}
 		return Protocol{Number: uint8(n)}, nil
 	}
@@ -63,6 +66,16 @@ func (p Protocol) Number8() (uint8, bool) {
 		}
 	}
 	return 0, false
+}
+
+// plain tells whether the name is spelled as most people do. The schema of the API server lists these spellings.
+func (p Protocol) plain() bool {
+	lower := strings.ToLower(p.Name)
+	if p.Name == "" || p.Name == lower || p.Name == strings.ToUpper(lower) || p.Name == strings.ToUpper(lower[:1])+lower[1:] {
+		return true
+	}
+	_, known := protocolNumbers[p.Name]
+	return known
 }
 
 // String is the name as written, or the number.

@@ -22,6 +22,7 @@ func WithSelectors(check func(selector string) error) Option {
 // Validate judges a whole object as the API does, defaulted or not: all that is wrong, and warnings. It changes nothing.
 func Validate(o Object, options ...Option) []FieldError {
 	v := newValidator(KeyOf(o), options)
+	v.strict = true
 	v.metadata(o)
 	switch o := o.(type) {
 	case *NetworkPolicy:
@@ -65,6 +66,7 @@ func (v *validator) addressing(o Object) {
 	case *IPPool:
 		v.pool(&o.Spec)
 	case *IPReservation:
+		v.expect(len(o.Spec.ReservedCIDRs) <= maxReserved, "spec.reservedCIDRs", fmt.Sprintf("at most %d", maxReserved), "has %d elements", len(o.Spec.ReservedCIDRs))
 		v.nets("spec.reservedCIDRs", o.Spec.ReservedCIDRs)
 	case *IPAMConfiguration:
 		v.ipamConfiguration(o)
@@ -104,6 +106,7 @@ type validator struct {
 	object    string
 	kind      Kind
 	selectors func(string) error
+	strict    bool // also what is read all the same, and the API server can't tell from what is not
 	errs      []FieldError
 }
 
@@ -183,6 +186,8 @@ func (v *validator) name(name string) {
 		v.expect(len(name) <= 512 && !strings.ContainsAny(name, "\x00\n"), "metadata.name", "at most 512 characters", "%q is not a name", name)
 	default:
 		v.expect(len(validation.IsDNS1123Subdomain(name)) == 0, "metadata.name", subdomain, "%q is not a name", name)
+		made := v.kind == KindProfile && (strings.HasPrefix(name, "kns.") || strings.HasPrefix(name, "ksa."))
+		v.expect(!made, "metadata.name", "another name", "profiles named kns. and ksa. are made from namespaces and service accounts")
 	}
 }
 

@@ -49,6 +49,7 @@ func (v *validator) poolRange(prefix netip.Prefix, blockSize int) {
 }
 
 func (v *validator) allowedUses(s *IPPoolSpec) {
+	v.expect(len(s.AllowedUses) <= maxUses, "spec.allowedUses", "each use once", "has %d elements", len(s.AllowedUses))
 	for i, use := range s.AllowedUses {
 		v.oneOf(fmt.Sprintf("spec.allowedUses[%d]", i), use, "Workload", "Tunnel", "LoadBalancer")
 	}
@@ -73,7 +74,7 @@ func (v *validator) ipamConfiguration(o *IPAMConfiguration) {
 }
 
 func (v *validator) affinity(s *BlockAffinitySpec) {
-	v.oneOf("spec.state", s.State, "pending", "confirmed", "pendingDeletion")
+	v.oneOf("spec.state", s.State, "pending", "confirmed", "pendingDeletion", "wanted")
 	v.expect(s.Node != "", "spec.node", "the name of a node", "is missing")
 	if s.Type != "" {
 		v.oneOf("spec.type", s.Type, "host", "virtual")

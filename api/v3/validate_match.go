@@ -18,8 +18,11 @@ func (v *validator) service(path string, e *EntityRule, allowed bool, where stri
 	at := path + ".services"
 	v.expect(allowed, at, where, "can't be used here")
 	v.expect(e.Services.Name != "", at+".name", "the name of a service", "is missing")
-	v.expect(e.Services.Namespace != "" || v.kind == KindNetworkPolicy || v.kind == KindKubernetesNetworkPolicy, at+".namespace",
-		"the namespace of the service", "is missing")
+	switch v.kind {
+	case KindNetworkPolicy, KindStagedNetworkPolicy, KindKubernetesNetworkPolicy:
+	default:
+		v.expect(e.Services.Namespace != "", at+".namespace", "the namespace of the service", "is missing")
+	}
 	others := []struct {
 		field string
 		given bool

@@ -7,6 +7,7 @@ import (
 )
 
 func (v *validator) networkSet(s *NetworkSetSpec) {
+	v.expect(len(s.Nets) <= maxSetNets, "spec.nets", fmt.Sprintf("at most %d", maxSetNets), "has %d elements", len(s.Nets))
 	v.nets("spec.nets", s.Nets)
 	v.domainNames("spec.allowedEgressDomains", s.AllowedEgressDomains)
 }
@@ -15,6 +16,7 @@ func (v *validator) hostEndpoint(s *HostEndpointSpec) {
 	v.expect(s.Node != "", "spec.node", "the name of a node", "is missing")
 	v.expect(s.InterfaceName != "" || len(s.ExpectedIPs) > 0, "spec.interfaceName", "interfaceName or expectedIPs", "is missing")
 	v.expect(s.InterfaceProblem() == nil, "spec.interfaceName", `"*", or a name of at most 15 characters`, "%q is not an interface", s.InterfaceName)
+	v.expect(len(s.ExpectedIPs) <= maxExpectedIPs, "spec.expectedIPs", fmt.Sprintf("at most %d", maxExpectedIPs), "has %d elements", len(s.ExpectedIPs))
 	for i, text := range s.ExpectedIPs {
 		if _, err := parseAddr(text); err != nil {
 			v.element(fmt.Sprintf("spec.expectedIPs[%d]", i), err)

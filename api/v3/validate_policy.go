@@ -2,8 +2,10 @@ package v3
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 )
@@ -14,12 +16,15 @@ const (
 	maxNets     = 256
 	maxPorts    = 50
 	maxHTTP     = 20
+	// The API server wants a bound on what its rules look at.
+	maxSetNets     = 131072
+	maxReserved    = 16384
+	maxExpectedIPs = 1024
+	maxUses        = 16
 )
 
 func (v *validator) policy(s *PolicySpec) {
-	if s.Tier != "" {
-		v.expect(len(validation.IsDNS1123Label(s.Tier)) == 0, "spec.tier", "the name of a tier", "%q is not a name of a tier", s.Tier)
-	}
+	v.tierName(s.Tier)
 	v.policySelector("spec.selector", s.Selector)
 	v.policySelector("spec.serviceAccountSelector", s.ServiceAccountSelector)
 	v.types(s)
@@ -27,6 +32,10 @@ func (v *validator) policy(s *PolicySpec) {
 		v.oneOf(fmt.Sprintf("spec.performanceHints[%d]", i), hint, AssumeNeededOnEveryNode)
 	}
 	v.rules(s.Ingress, s.Egress)
+}
+
+func (v *validator) tierName(name string) {
+	v.expect(name == "" || len(validation.IsDNS1123Label(name)) == 0, "spec.tier", "the name of a tier", "%q is not a name of a tier", name)
 }
 
 func (v *validator) types(s *PolicySpec) {
@@ -75,7 +84,8 @@ func (v *validator) tier(t *Tier) {
 
 // selector judges the text alone; "" is all().
 func (v *validator) selector(field, text string) bool {
-	if !v.expect(len(text) <= maxSelector, field, fmt.Sprintf("at most %d characters", maxSelector), "has %d characters", len(text)) {
+	n := utf8.RuneCountInString(text)
+	if !v.expect(n <= maxSelector, field, fmt.Sprintf("at most %d characters", maxSelector), "has %d characters", n) {
 		return false
 	}
 	if text == "" || v.selectors == nil {
@@ -90,8 +100,15 @@ func (v *validator) selector(field, text string) bool {
 
 func (v *validator) policySelector(field, text string) {
 	if v.selector(field, text) {
-		v.expect(!usesGlobal(text), field, "a selector without it; global() belongs in the namespaceSelector of a rule", "global() can't be used here")
+		v.expect(!v.usesGlobal(text), field, "a selector without it; global() belongs in the namespaceSelector of a rule", "global() can't be used here")
 	}
+}
+
+var globalText = regexp.MustCompile(`global\s*\(`)
+
+// usesGlobal is strict about text between quotes too, which the API server does not tell from the rest: no label has such a value.
+func (v *validator) usesGlobal(text string) bool {
+	return usesGlobal(text) || v.strict && globalText.MatchString(text)
 }
 
 // usesGlobal finds a call of global() outside of quotes.

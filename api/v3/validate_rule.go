@@ -50,7 +50,9 @@ func (v *validator) protocol(field string, p *Protocol) {
 	}
 	if err := p.Problem(); err != nil {
 		v.add(FieldError{Field: field, Problem: err.Error()})
+		return
 	}
+	v.expect(!v.strict || p.plain(), field, "all in upper case, all in lower case, or as in TCP, Tcp, ICMPv6, UDPLite", "%q is an unusual spelling", p.Name)
 }
 
 // protocolNumber is that of the rule; 0 where it has none.
@@ -82,7 +84,7 @@ func (v *validator) entity(path string, e *EntityRule, r *Rule) {
 	}
 	v.policySelector(path+".selector", e.Selector)
 	v.policySelector(path+".notSelector", e.NotSelector)
-	if v.selector(path+".namespaceSelector", e.NamespaceSelector) && usesGlobal(e.NamespaceSelector) {
+	if v.selector(path+".namespaceSelector", e.NamespaceSelector) && v.usesGlobal(e.NamespaceSelector) {
 		alone := strings.NewReplacer(" ", "", "\t", "").Replace(e.NamespaceSelector) == "global()"
 		v.expect(alone, path+".namespaceSelector", "global() alone", "global() can't be combined")
 	}
@@ -123,7 +125,7 @@ func (v *validator) ports(field string, ports []Port, r *Rule) {
 			v.element(at, err)
 			continue
 		}
-		numeric = numeric || port.Name == ""
+		numeric = numeric || port.Name == "" || v.strict && isNumber(port.Name[:1])
 		if low, high, ok := strings.Cut(port.Name, "-"); ok && isNumber(low) && isNumber(high) {
 			v.warn(at, fmt.Sprintf("%s is the name of a port; a range is written %s:%s", port.Name, low, high))
 		}
@@ -133,7 +135,7 @@ func (v *validator) ports(field string, ports []Port, r *Rule) {
 	}
 	n := protocolNumber(r)
 	ported := n == 6 || n == 17 || n == 132
-	v.expect(ported || !numeric && r.Protocol == nil, field, "protocol TCP, UDP or SCTP in the rule (named ports may go without)", "needs a protocol that has ports")
+	v.expect(ported || !numeric && r.Protocol == nil, field, "protocol TCP, UDP or SCTP in the rule (named ports that begin with no digit may go without)", "needs a protocol that has ports")
 }
 
 // families: one packet is of one family, so a rule with nets of both could match in part only.

@@ -13,6 +13,7 @@ func (v *validator) staged(action StagedAction, s *PolicySpec) bool {
 	return v.stagedAction(action, func() {
 		rest := *s
 		rest.Tier = ""
+		v.tierName(s.Tier)
 		v.nothingElse(rest)
 	})
 }
@@ -21,6 +22,7 @@ func (v *validator) stagedGlobal(s *StagedGlobalNetworkPolicySpec) bool {
 	return v.stagedAction(s.StagedAction, func() {
 		rest := s.GlobalNetworkPolicySpec
 		rest.Tier = ""
+		v.tierName(s.Tier)
 		v.nothingElse(rest)
 	})
 }

@@ -168,7 +168,11 @@ var ruleCases = []struct {
 		"warning: source.ports[0]: 80-90 is the name of a port; a range is written 80:90"}},
 	{list: "ingress", rule: `action: Allow, protocol: TCP, source: {ports: ` + list(51, "1") + `}`, want: []string{"source.ports: has 51 elements"}},
 	// Selectors.
-	{list: "ingress", rule: `action: Allow, source: {selector: 'a == "global()"', notSelector: b, serviceAccounts: {names: [x], selector: c}}`},
+	{list: "ingress", rule: `action: Allow, source: {selector: 'a == "global"', notSelector: b, serviceAccounts: {names: [x], selector: c}}`},
+	{list: "ingress", rule: `action: Allow, source: {selector: 'a == "global()"'}`, want: []string{"source.selector: global() can't be used here"}},
+	{list: "ingress", rule: "action: Allow, protocol: tCp", want: []string{`protocol: "tCp" is an unusual spelling`}},
+	{list: "ingress", rule: `action: Allow, protocol: "06"`, want: []string{"protocol: protocol 06 is out of range; valid: 1 to 255"}},
+	{list: "ingress", rule: "action: Allow, destination: {ports: [9p]}", want: []string{"destination.ports: needs a protocol that has ports"}},
 	{list: "ingress", rule: `action: Allow, source: {selector: '???'}`, want: []string{"source.selector: no operator here; valid: ==, !=, in"}},
 	{list: "ingress", rule: `action: Allow, source: {selector: 'global ( )'}`, want: []string{"source.selector: global() can't be used here"}},
 	{list: "ingress", rule: `action: Allow, source: {namespaceSelector: ' global() '}`},
@@ -351,5 +355,24 @@ func TestValidateUpdateAndDelete(t *testing.T) {
 	}
 	if errs := ValidateDelete(Key{Kind: KindTier, Name: "application"}); len(errs) != 0 {
 		t.Errorf("deletion of a tier: %v", errs)
+	}
+}
+
+// What the API server can't tell from what is wrong is refused as a whole object; a rule that is stored all the same means what it says.
+func TestAgentsReadWhatIsRefused(t *testing.T) {
+	tcp, odd := Protocol{Name: "TCP"}, Protocol{Name: "tCp"}
+	for _, r := range []Rule{
+		{Action: Allow, Protocol: &odd, Destination: EntityRule{Ports: []Port{{Min: 80, Max: 80}}}},
+		{Action: Allow, Destination: EntityRule{Ports: []Port{{Name: "9p"}}}},
+		{Action: Allow, Protocol: &tcp, Source: EntityRule{Selector: `a == "global()"`}},
+	} {
+		if errs := ValidateRule("spec.ingress[0]", &r, RuleContext{Object: Key{Kind: KindNetworkPolicy, Name: "p"}, Direction: PolicyTypeIngress}); len(errs) > 0 {
+			t.Errorf("%+v: %v", r, errs)
+		}
+		p := &NetworkPolicy{Spec: NetworkPolicySpec{PolicySpec{Ingress: []Rule{r}}}}
+		p.Name, p.Namespace = "p", "ns"
+		if !Failed(Validate(p)) {
+			t.Errorf("%+v is accepted", r)
+		}
 	}
 }
