@@ -43,6 +43,9 @@ func (d *Dataplane) Apply(ctx context.Context, s *dataplane.State, changes *data
 		}
 	}
 	maps.Copy(d.forget, d.local.update(s, changes, d.net))
+	if d.cfg.DenyGroup != 0 {
+		d.denials.update(s, changes)
+	}
 	d.record.update(s, changes, r)
 	res := dataplane.Result{
 		Endpoints: map[dataplane.EndpointID]error{}, Policies: map[dataplane.PolicyID]error{}, Others: map[string]error{},

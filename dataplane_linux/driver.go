@@ -26,6 +26,7 @@ type Config struct {
 	LogRate     string
 	LogBurst    int
 	LogVerdicts bool
+	DenyGroup   uint16 // as RenderConfig
 	CutDenied   bool
 	// LockFile is the xtables lock; "": the system's. Agents in several namespaces of one machine need one each.
 	LockFile string
@@ -51,6 +52,7 @@ type Dataplane struct {
 	done   chan struct{} // ends the watch
 
 	record   *record
+	denials  denyNames
 	local    *local
 	devices  devices
 	forget   map[netip.Addr]dataplane.EndpointID // addresses whose tracked connections are still to be deleted, and whose they were
@@ -172,7 +174,7 @@ func (d *Dataplane) onlyHere(cfg iptables.Config) error {
 }
 
 func (c *Config) render() RenderConfig {
-	return RenderConfig{MarkMask: c.MarkMask, LogGroup: c.LogGroup, LogRate: c.LogRate, LogBurst: c.LogBurst, LogVerdicts: c.LogVerdicts, CutDenied: c.CutDenied}
+	return RenderConfig{MarkMask: c.MarkMask, LogGroup: c.LogGroup, LogRate: c.LogRate, LogBurst: c.LogBurst, LogVerdicts: c.LogVerdicts, DenyGroup: c.DenyGroup, CutDenied: c.CutDenied}
 }
 
 // Backend is the variant of iptables in use, and why.

@@ -36,7 +36,10 @@ type RenderConfig struct {
 	// LogVerdicts makes every rule that allows, denies or passes, each end of a tier, and "no profile decided" log first through NFLOG, with the
 	// prefix of Logged. Packets of established connections cross no rules, and are not logged.
 	LogVerdicts bool
-	CutDenied   bool // connections are cut that policy denies by now: see Dataplane.CutConnections
+	// DenyGroup is the NFLOG group that is told of packets that rules, ends of tiers and a lack of profiles deny, some of each a second; 0: none. See
+	// Dataplane.WatchDenials.
+	DenyGroup uint16
+	CutDenied bool // connections are cut that policy denies by now: see Dataplane.CutConnections
 	// Devices are the host's own interfaces by address, for host endpoints that name none. Not changed any more.
 	Devices map[netip.Addr]string
 
@@ -68,8 +71,9 @@ type renderer struct {
 	host  *dataplane.Host
 	w     rules
 
-	logLimit string  // match of Log rules
-	groups   []group // that the endpoint under way uses
+	logLimit  string  // match of Log rules
+	denyLimit string  // match of rules that tell DenyGroup
+	groups    []group // that the endpoint under way uses
 }
 
 func newRenderer(cfg RenderConfig, host *dataplane.Host) (*renderer, error) {
@@ -94,7 +98,11 @@ func newRenderer(cfg RenderConfig, host *dataplane.Host) (*renderer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &renderer{cfg: cfg, marks: m, host: host, logLimit: limit}, nil
+	told, err := logLimit(denyRate, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &renderer{cfg: cfg, marks: m, host: host, logLimit: limit, denyLimit: told}, nil
 }
 
 // Render is the whole state from scratch. It panics on a mark mask of fewer than 5 bits, on a rate that is none, and where the state's

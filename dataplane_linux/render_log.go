@@ -84,10 +84,14 @@ type LogNames map[string]dataplane.PolicyID
 func NamesOf(ids iter.Seq[dataplane.PolicyID]) LogNames {
 	n := LogNames{}
 	for id := range ids {
-		n[id.String()] = id
-		n[string(hashMark)+hashed(id.String(), nameHashed)] = id
+		n.add(id)
 	}
 	return n
+}
+
+func (n LogNames) add(id dataplane.PolicyID) {
+	n[id.String()] = id
+	n[string(hashMark)+hashed(id.String(), nameHashed)] = id
 }
 
 var loggedActions = map[byte]dataplane.Action{'L': dataplane.Log, 'A': dataplane.Allow, 'D': dataplane.Deny, 'P': dataplane.Pass}
@@ -140,7 +144,11 @@ func (r *renderer) nflog(l Logged) {
 	if l.Action == dataplane.Log {
 		r.w.s(r.logLimit)
 	}
-	r.w.s("-j NFLOG --nflog-prefix \"", l.Prefix(), "\" --nflog-group ").n(int(r.cfg.LogGroup)).end()
+	r.nflogTo(l, r.cfg.LogGroup)
+}
+
+func (r *renderer) nflogTo(l Logged, group uint16) {
+	r.w.s("-j NFLOG --nflog-prefix \"", l.Prefix(), "\" --nflog-group ").n(int(group)).end()
 }
 
 // maxLimit is what the rate and burst of the limit match may be: XT_LIMIT_SCALE of linux/netfilter/xt_limit.h, which is in 1/10000 s.
@@ -172,10 +180,25 @@ func logLimit(rate string, burst int) (string, error) {
 	return match + " ", nil
 }
 
-// verdict writes a rule that logs what the next one decides, where that is wanted; match is what both match.
+// verdict writes rules that log what the next one decides, where that is wanted; match is what all of them match.
 func (r *renderer) verdict(match func(), l Logged) {
-	if r.cfg.LogVerdicts {
+	for _, note := range r.notes(l) {
 		match()
-		r.nflog(l)
+		note()
 	}
+}
+
+// notes end the rules that log what another decides: with LogVerdicts all that is not Log, with DenyGroup what denies.
+func (r *renderer) notes(l Logged) []func() {
+	var out []func()
+	if r.cfg.LogVerdicts && l.Action != dataplane.Log {
+		out = append(out, func() { r.nflog(l) })
+	}
+	if r.cfg.DenyGroup != 0 && l.Action == dataplane.Deny {
+		out = append(out, func() {
+			r.w.s(r.denyLimit)
+			r.nflogTo(l, r.cfg.DenyGroup)
+		})
+	}
+	return out
 }

@@ -94,14 +94,19 @@ func (r *renderer) rule(m *match, id dataplane.PolicyID, st stage, d dataplane.D
 		r.unlessExcluded(m)
 		r.target(id, st, d, rule)
 	}
-	if !r.cfg.LogVerdicts || rule.Action == dataplane.Log {
+	notes := r.notes(Logged{rule.Action, d, id, rule.Index})
+	if len(notes) == 0 {
 		m.each(w, act)
 		return
 	}
-	m.each(w, func() {
-		r.unlessExcluded(m)
-		r.nflog(Logged{rule.Action, d, id, rule.Index})
-	}, act)
+	var ends []func()
+	for _, note := range notes {
+		ends = append(ends, func() {
+			r.unlessExcluded(m)
+			note()
+		})
+	}
+	m.each(w, append(ends, act)...)
 }
 
 func (r *renderer) unlessExcluded(m *match) {
