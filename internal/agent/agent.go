@@ -52,6 +52,10 @@ type Options struct {
 	DriftInterval time.Duration // 0: drift is not looked for
 	// CutDenied: after changes, tracked connections that policy denies by now are deleted. Dataplane must then be a Cutter.
 	CutDenied bool
+	// Reports is where the node's report is written; nil: nowhere.
+	Reports datastore.Reports
+	// DenyEvents: a denied connection of a pod becomes an event of the pod. Dataplane must then be a Denier, and Reports not nil.
+	DenyEvents bool
 }
 
 // Agent is the loop of one node. Run owns all that is not behind a channel or an atomic.
@@ -59,12 +63,14 @@ type Agent struct {
 	o        Options
 	requests chan func(*loop)
 	status   atomic.Pointer[Status]
-	beat     atomic.Int64 // unix nanoseconds of the loop's last turn
+	stale    atomic.Pointer[[]datastore.Outage]
+	moved    chan struct{} // the status has moved
+	beat     atomic.Int64  // unix nanoseconds of the loop's last turn
 }
 
 // New makes an Agent; Run starts it.
 func New(o Options) *Agent {
-	a := &Agent{o: o, requests: make(chan func(*loop))}
+	a := &Agent{o: o, requests: make(chan func(*loop)), moved: make(chan struct{}, 1)}
 	a.status.Store(&Status{Node: o.Host.Node})
 	return a
 }
@@ -96,6 +102,8 @@ func (a *Agent) newLoop() *loop {
 		direct:   map[v3.Key]*directEndpoint{},
 		records:  map[v3.Key]*v3.WorkloadEndpoint{},
 		waiters:  map[*waiter]struct{}{},
+		ungated:  map[v3.Key]string{},
+		progress: newProgress(),
 	}
 }
 

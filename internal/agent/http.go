@@ -16,7 +16,8 @@ import (
 // stuckAfter is how long the loop may take for one turn before /healthz says that it hangs.
 const stuckAfter = 90 * time.Second
 
-// Handler serves /healthz (the loop turns), /readyz (everything is in force), /status, /status/policies (?name=[NS/]NAME for one) and /metrics.
+// Handler serves /healthz (the loop turns), /readyz (everything is in force), /status, /status/report (the
+// NodeReport), /status/policies (?name=[NS/]NAME for one) and /metrics.
 func (a *Agent) Handler(metrics prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -28,17 +29,17 @@ func (a *Agent) Handler(metrics prometheus.Gatherer) http.Handler {
 		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := a.status.Load().Enforcing(); err != nil {
+		if err := a.Status().Enforcing(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		_ = enc.Encode(a.status.Load()) // the peer went away: nothing to tell it
+		serveJSON(w, a.Status())
+	})
+	mux.HandleFunc("GET /status/report", func(w http.ResponseWriter, _ *http.Request) {
+		serveJSON(w, NewNodeReport(a.Status(), nil, time.Now()))
 	})
 	mux.HandleFunc("GET /status/policies", a.servePolicyReports)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
@@ -54,10 +55,14 @@ func (a *Agent) servePolicyReports(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("the loop is busy: %v", err), http.StatusServiceUnavailable)
 		return
 	}
+	serveJSON(w, reports)
+}
+
+func serveJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
-	_ = enc.Encode(reports) // the peer went away: nothing to tell it
+	_ = enc.Encode(v) // the peer went away: nothing to tell it
 }
 
 // reportTimeout is how long a request for reports waits for the loop.

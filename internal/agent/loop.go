@@ -20,6 +20,7 @@ type loop struct {
 	direct   map[v3.Key]*directEndpoint
 	records  map[v3.Key]*v3.WorkloadEndpoint // see keepRecord; nil when nobody needs them
 	waiters  map[*waiter]struct{}
+	ungated  map[v3.Key]string // endpoints that came without the gate: see placed
 	progress *progress
 	state    *dataplane.State // of the last flush; nil: there was none
 

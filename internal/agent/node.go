@@ -60,49 +60,59 @@ func failsafes(text string) []dataplane.Failsafe {
 	return out
 }
 
-// RunNode runs everything that a node needs until ctx ends: the loop, the CNI server once the loop is ready, health and metrics. The
-// rules stay in place after it.
+// RunNode runs everything that a node needs until ctx ends: the loop, the CNI server once the loop is ready, the plugin's installation, health and
+// metrics. The rules stay in place after it.
 func RunNode(ctx context.Context, c *config.Config, store datastore.Store, dp dataplane.Dataplane, log *slog.Logger) error {
 	cut := c.PolicyChangeAction == "CutDenied"
 	if _, able := dp.(Cutter); cut && !able {
 		return errNoCutter
 	}
-	if err := registerNode(ctx, store, c); err != nil {
+	if err := registerNode(ctx, store, c); errors.Is(err, datastore.ErrUnsupported) {
+		log.Warn("nodeAddress is not used: in this datastore nodes are what Kubernetes says of them", "nodeAddress", c.NodeAddress)
+	} else if err != nil {
 		return err
+	}
+	if _, able := dp.(Denier); c.DenyEvents && !able {
+		return errNoDenier
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a := New(Options{
 		Host: HostOf(c), Store: store, Dataplane: dp, Log: log, Metrics: NewMetrics(registry), DriftInterval: c.DriftInterval, CutDenied: cut,
+		Reports: reportsOf(store), DenyEvents: c.DenyEvents,
 	})
 	group, ctx := errgroup.WithContext(ctx)
 	// The loop ends after the CNI server: a request under way needs it, to finish or to be undone.
 	loopCtx, stopLoop := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return a.Run(loopCtx) })
 	group.Go(func() error { return keepSmall(ctx, a) })
+	group.Go(func() error { return a.Report(ctx) })
 	if c.Listen != "" {
 		group.Go(func() error { return Serve(ctx, c.Listen, a.Handler(registry)) })
 	}
 	group.Go(func() error {
 		defer stopLoop()
-		if c.Network != "owner" || c.Socket == "" {
-			<-ctx.Done()
-			return nil
-		}
-		return servePlugin(ctx, c, store, a, log)
+		return servePods(ctx, c, store, a, log)
 	})
 	return group.Wait()
 }
 
-// servePlugin answers the CNI plugin until ctx ends.
-func servePlugin(ctx context.Context, c *config.Config, store datastore.Store, a *Agent, log *slog.Logger) error {
-	plugin, err := newPlugin(c, store, a, log)
-	if err != nil {
-		return err
-	}
+// servePods answers the CNI plugin until ctx ends, and makes known when it does. Without a socket nobody waits for policy but the scheduler,
+// for the taint to go.
+func servePods(ctx context.Context, c *config.Config, store datastore.Store, a *Agent, log *slog.Logger) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return plugin.Serve(ctx) })
-	group.Go(func() error { return rebuild(ctx, a, plugin, log) })
+	if c.Socket != "" {
+		plugin, err := newPlugin(c, store, a, log)
+		if err != nil {
+			return err
+		}
+		group.Go(func() error { return plugin.Serve(ctx) })
+		group.Go(func() error { return rebuild(ctx, a, plugin, log) })
+	}
+	nodes, _ := store.(Untainter)
+	known := &announcement{config: c, agent: a, nodes: nodes, log: log}
+	group.Go(func() error { return known.run(ctx) })
+	group.Go(func() error { <-ctx.Done(); return nil })
 	return group.Wait()
 }
 
@@ -112,7 +122,7 @@ func newPlugin(c *config.Config, store datastore.Store, a *Agent, log *slog.Logg
 		NodeSelected: views.nodeSelected, NamespaceSelected: views.namespaceSelected, Log: log,
 	})
 	return server.New(server.Options{
-		Socket: c.Socket, Node: c.Node, InterfacePrefix: c.InterfacePrefix, MTU: c.MTU, IPv6: c.IPv6,
+		Socket: c.Socket, Node: c.Node, Guest: c.Network == "guest", InterfacePrefix: c.InterfacePrefix, MTU: c.MTU, IPv6: c.IPv6,
 		Store: store, IPAM: allocator, Pods: views, Loop: a, Log: log,
 	})
 }

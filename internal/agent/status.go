@@ -7,7 +7,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/felid-net/felid/api/v1alpha1"
+	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/datastore"
 	"github.com/felid-net/felid/policy"
 )
 
@@ -26,11 +29,44 @@ type Status struct {
 	// Conditions of resources: what is invalid, partially invalid, missing, not enforced.
 	Conditions []policy.Condition `json:"conditions,omitempty"`
 	// Faults are objects that can't be read from the datastore.
-	Faults    []string        `json:"faults,omitempty"`
-	Endpoints int             `json:"endpoints"`
-	Policies  int             `json:"policies"`
-	Stats     dataplane.Stats `json:"stats"`
+	Faults []string `json:"faults,omitempty"`
+	// Applied is, for each kind of policy, up to which revision of the datastore all that is known is applied.
+	Applied map[v3.Kind]uint64 `json:"applied,omitempty"`
+	// Uncovered are endpoints of this node whose policy is not in force as it should be.
+	Uncovered []string `json:"uncovered,omitempty"`
+	// Ungated are pods that ran before their policy was in force.
+	Ungated []string `json:"ungated,omitempty"`
+	// Stale are kinds of which the datastore is not heard, since when and why.
+	Stale     []datastore.Outage `json:"stale,omitempty"`
+	Nodes     int                `json:"nodes"` // of the cluster
+	Endpoints int                `json:"endpoints"`
+	Policies  int                `json:"policies"`
+	Stats     dataplane.Stats    `json:"stats"`
+
+	failed      []v1alpha1.FailedObject
+	unsupported []dataplane.Unsupported
+	news        uint64 // counts the changes of policies that are applied
 }
+
+// Status is what the agent says of its node now.
+func (a *Agent) Status() *Status {
+	s := *a.status.Load()
+	if stale := a.stale.Load(); stale != nil {
+		s.Stale = *stale
+	}
+	return &s
+}
+
+// wakeReporter says that the status has moved.
+func (a *Agent) wakeReporter() {
+	select {
+	case a.moved <- struct{}{}:
+	default: // it has been told
+	}
+}
+
+// wholeDataplane is the name, in Status.Failed, of an Apply that failed as a whole.
+const wholeDataplane = "dataplane"
 
 // publish makes a new Status; state and result are nil where only faults moved.
 func (l *loop) publish(state *dataplane.State, result *dataplane.Result) {
@@ -40,19 +76,36 @@ func (l *loop) publish(state *dataplane.State, result *dataplane.Result) {
 		s.Dataplane, s.DataplaneReason = o.Backend()
 	}
 	if state != nil {
-		s.Endpoints, s.Policies = len(state.Endpoints), len(state.Policies)
+		s.Endpoints, s.Policies, s.Nodes = len(state.Endpoints), len(state.Policies), len(state.Nodes)
 		s.Conditions = l.resolver.Report().Conditions
+		s.Ungated = l.ungatedNames()
 	}
 	if result != nil {
 		l.unsupported = result.Unsupported
-		s.Failed, s.Unsupported, s.Stats = failures(result), unsupported(result), result.Stats
-		if l.lastErr != "" && len(s.Failed) == 0 {
-			s.Failed = map[string]string{"dataplane": l.lastErr}
-		}
+		s.setResult(state, result, l.lastErr)
 		l.o.Metrics.observe(&s, result)
 	}
+	s.Applied, s.news = l.progress.applied, l.progress.newsApplied
 	l.o.Metrics.reported(&s)
 	l.status.Store(&s)
+	l.wakeReporter()
+}
+
+// setResult says what came of an Apply; failure is what failed as a whole.
+func (s *Status) setResult(state *dataplane.State, r *dataplane.Result, failure string) {
+	s.Failed, s.Unsupported, s.Stats = failures(r), unsupported(r), r.Stats
+	s.failed, s.unsupported, s.Uncovered = nil, r.Unsupported, nil
+	if r.Failed() {
+		s.failed = failedObjects(state, r)
+	}
+	for id := range r.Endpoints {
+		s.Uncovered = append(s.Uncovered, string(id))
+	}
+	slices.Sort(s.Uncovered)
+	if failure != "" && len(s.Failed) == 0 {
+		s.Failed = map[string]string{wholeDataplane: failure}
+		s.failed = []v1alpha1.FailedObject{{Object: "dataplane", Message: shortened(failure), AllPolicies: true}}
+	}
 }
 
 // Enforcing says why the node does not enforce everything, if it doesn't: for /readyz.

@@ -15,11 +15,16 @@ import (
 // Config is everything that can be configured. A field's tag gives its key in the file; flag and variable follow from it.
 type Config struct {
 	Node      string `felid:"node" help:"name of this node (default: the host's name, in lower case)"`
-	Datastore string `felid:"datastore" help:"where resources are: local:DIR (kube and etcd:URL are for later versions)"`
+	Datastore string `felid:"datastore" help:"where resources are: kube, kube:KUBECONFIG, etcd:URL[,URL...] or local:DIR"`
 
-	Socket     string `felid:"socket" default:"/run/felid/cni.sock" help:"unix socket that the CNI plugin calls"`
-	StateDir   string `felid:"stateDir" default:"/var/lib/felid" help:"folder for what must survive a restart"`
-	Kubeconfig string `felid:"kubeconfig" help:"file with the address of the API server and credentials for it, for datastore kube (default: what a pod is given)"`
+	Kubeconfig string `felid:"kubeconfig" help:"file with the address of the API server and credentials for it, for datastore kube (default: as kubectl finds it, or what a pod is given)"`
+	Context    string `felid:"context" help:"context of the kubeconfig, for datastore kube (default: its current one)"`
+	EtcdCert   string `felid:"etcdCert" help:"file with the certificate, in PEM, by which etcd knows this client"`
+	EtcdKey    string `felid:"etcdKey" help:"file with the key of etcdCert"`
+	EtcdCA     string `felid:"etcdCa" help:"file with the certificates of those who may sign etcd's (default: whom the system trusts)"`
+
+	Socket   string `felid:"socket" default:"/run/felid/cni.sock" help:"unix socket that the CNI plugin calls"`
+	StateDir string `felid:"stateDir" default:"/var/lib/felid" help:"folder for what must survive a restart"`
 	// CNIBinDir and CNIConfDir are written by the agent when it is ready; empty: somebody else installs the plugin.
 	CNIBinDir    string `felid:"cniBinDir" help:"the host's folder of CNI plugins, into which the agent writes its own; empty: it does not"`
 	CNIConfDir   string `felid:"cniConfDir" help:"the host's folder of CNI configuration, into which the agent writes its own when it enforces; empty: it does not"`
@@ -46,8 +51,14 @@ type Config struct {
 	LogRateLimit     string        `felid:"logRateLimit" help:"how often each Log rule logs: 10/second, /minute or /hour; empty: each packet"`
 	LogRateBurst     int           `felid:"logRateBurst" default:"5" help:"how many packets a Log rule logs at once before logRateLimit counts"`
 	LogVerdicts      bool          `felid:"logVerdicts" default:"false" help:"log through NFLOG what every rule, tier and profile decides about each new connection; see felid explain"`
+	DenyEvents       bool          `felid:"denyEvents" default:"false" help:"tell of connections that policy denies by events of the pods, some a minute; costs one more match for each rule that denies, in front of it"`
+	DenyEventGroup   int           `felid:"denyEventGroup" default:"2" help:"NFLOG group that the agent listens to for denyEvents; nobody else may"`
 	DriftInterval    time.Duration `felid:"driftInterval" default:"5s" help:"how often cheap signs of foreign changes are looked at"`
 	ReadInterval     time.Duration `felid:"readInterval" default:"4m" help:"how often the kernel is read back whole"`
+
+	LeaseNamespace    string        `felid:"leaseNamespace" default:"felid-system" help:"namespace of the Lease by which controllers elect"`
+	AutoHostEndpoints string        `felid:"autoHostEndpoints" default:"Config" oneof:"Config,Enabled,Disabled" help:"whether the controller makes a host endpoint of each node; Config: as KubeControllersConfiguration default says"`
+	LeakGracePeriod   time.Duration `felid:"leakGracePeriod" default:"0s" help:"how long an address must have had nobody until the controller frees it; 0s: as KubeControllersConfiguration default says, or 15m; negative: never"`
 
 	LogLevel  string `felid:"logLevel" default:"info" oneof:"debug,info,warn,error" help:"lowest level that is logged"`
 	LogFormat string `felid:"logFormat" default:"text" oneof:"text,json" help:"form of log lines"`
@@ -73,6 +84,9 @@ func (c *Config) Validate() error {
 	}
 	if c.LogGroup < 1 || c.LogGroup > 65535 {
 		bad("logGroup", strconv.Itoa(c.LogGroup)+" is out of range", "1 to 65535")
+	}
+	if c.DenyEventGroup < 1 || c.DenyEventGroup > 65535 || c.DenyEventGroup == c.LogGroup {
+		bad("denyEventGroup", strconv.Itoa(c.DenyEventGroup)+" is out of range, or logGroup", "1 to 65535, and not logGroup")
 	}
 	if !logRate.MatchString(c.LogRateLimit) {
 		bad("logRateLimit", fmt.Sprintf("%q is not a rate", c.LogRateLimit), "1 to 10000, then /second, /minute or /hour; or empty")
