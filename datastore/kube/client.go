@@ -96,6 +96,7 @@ type call struct {
 	query           url.Values
 	body            []byte
 	accept          string // "": JSON, or the resource's own encoding
+	contentType     string // "": JSON, or a merge patch
 }
 
 // String names the call in errors: "get networksets.projectcalico.org web-ns/a".
@@ -177,7 +178,9 @@ func (c *client) request(ctx context.Context, k *call) (*http.Request, error) {
 	if k.accept != "" {
 		request.Header.Set("Accept", k.accept)
 	}
-	if k.verb == "patch" {
+	if k.contentType != "" {
+		request.Header.Set("Content-Type", k.contentType)
+	} else if k.verb == "patch" {
 		request.Header.Set("Content-Type", "application/merge-patch+json")
 	} else if k.body != nil {
 		request.Header.Set("Content-Type", "application/json")
@@ -189,6 +192,10 @@ func (c *client) request(ctx context.Context, k *call) (*http.Request, error) {
 func broken(ctx context.Context, k *call, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", k, context.Cause(ctx))
+	}
+	var at *url.Error // names the whole address
+	if errors.As(err, &at) {
+		err = at.Err
 	}
 	return fmt.Errorf("%s: %w: %w", k, datastore.ErrUnreachable, err)
 }
