@@ -1,0 +1,5 @@
+package dstest
+
+import "testing"
+
+func TestReports(t *testing.T) { RunReports(t, NewReports(), "ns") }
