@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +21,8 @@ type Lab struct {
 	Bin   string  `json:"bin"`
 	Nodes []*Node `json:"nodes"`
 	Pods  []*Pod  `json:"pods"`
+	// Datastore is what the nodes share where it is not a folder of the lab's.
+	Datastore string `json:"datastore,omitempty"`
 }
 
 // Node is a node of the lab.
@@ -66,7 +69,7 @@ func (l *Lab) save() error {
 }
 
 // Store is the datastore that all nodes share, as --datastore takes it.
-func (l *Lab) Store() string { return "local:" + l.storeDir() }
+func (l *Lab) Store() string { return cmp.Or(l.Datastore, "local:"+l.storeDir()) }
 
 func (l *Lab) storeDir() string { return filepath.Join(l.Dir, "store") }
 

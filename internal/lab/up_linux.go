@@ -24,6 +24,10 @@ type Options struct {
 	Nodes int      // 1 to 9
 	Agent []string // further flags for the agents
 	IPv6  bool
+	// Datastore is what the nodes share, as --datastore takes it; a folder of the lab's if empty.
+	Datastore string
+	// Outside are addresses of this machine, HOST:PORT of its loopback, that each node reaches under the same one, as long as this process lives.
+	Outside []string
 }
 
 // Up makes the namespaces and starts the agents; it returns once all are ready to take pods. What it made is gone again if it fails.
@@ -34,7 +38,7 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	if exists(o.Dir) {
 		return nil, fmt.Errorf("there is a lab in %s already; take it down first", o.Dir)
 	}
-	l := &Lab{Dir: o.Dir, Name: o.Name, Bin: o.Bin}
+	l := &Lab{Dir: o.Dir, Name: o.Name, Bin: o.Bin, Datastore: o.Datastore}
 	if l.Name == "" {
 		l.Name = "felid-lab"
 	}
@@ -57,7 +61,7 @@ func (l *Lab) build(ctx context.Context, o Options) error {
 			n.Addr = append(n.Addr, fmt.Sprintf("2001:db8::%d", i))
 		}
 		l.Nodes = append(l.Nodes, n)
-		if err := errors.Join(l.save(), l.makeNode(n), l.Start(n, o.Agent...), l.save()); err != nil {
+		if err := errors.Join(l.save(), l.makeNode(n), l.reach(n, o.Outside), l.Start(n, o.Agent...), l.save()); err != nil {
 			return fmt.Errorf("%s: %w", n.Name, err)
 		}
 	}
