@@ -1,6 +1,10 @@
 package v3
 
-import "strings"
+import (
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
 
 // The built-in tiers.
 const (
@@ -15,7 +19,19 @@ var builtinTiers = map[string]TierSpec{
 	TierKubeBaseline: {Order: new(float64(10_000_000)), DefaultAction: Pass},
 }
 
-// SetDefaults fills what the API defaults, in place. Decoding leaves objects as written.
+// BuiltInTier is the object of a built-in tier; nil for any other name.
+func BuiltInTier(name string) *Tier {
+	spec, ok := builtinTiers[name]
+	if !ok {
+		return nil
+	}
+	t := &Tier{TypeMeta: metav1.TypeMeta{APIVersion: APIVersion, Kind: string(KindTier)}, ObjectMeta: metav1.ObjectMeta{Name: name}}
+	spec.DeepCopyInto(&t.Spec)
+	return t
+}
+
+// SetDefaults fills what the API defaults, in place. Decoding leaves objects as written. What the API server defaults in its schemas is
+// part of it; the rest (types, the size of a pool's blocks, the order of built-in tiers) it leaves absent, and readers fill in.
 func SetDefaults(o Object) {
 	switch o := o.(type) {
 	case *NetworkPolicy:
@@ -62,12 +78,8 @@ func (s *PolicySpec) stagedDefaults(action StagedAction) {
 }
 
 func (t *Tier) setDefaults() {
-	builtin, ok := builtinTiers[t.Name]
-	if ok && t.Spec.Order == nil {
+	if builtin, ok := builtinTiers[t.Name]; ok && t.Spec.Order == nil {
 		t.Spec.Order = new(*builtin.Order)
-	}
-	if ok {
-		setDefault(&t.Spec.DefaultAction, builtin.DefaultAction)
 	}
 	setDefault(&t.Spec.DefaultAction, Deny)
 }

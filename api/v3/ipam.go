@@ -123,7 +123,8 @@ type IPReservationSpec struct {
 type IPAMConfiguration struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
-	Spec              IPAMConfigurationSpec `json:"spec,omitempty"`
+	// +kubebuilder:default={}
+	Spec IPAMConfigurationSpec `json:"spec,omitempty"`
 }
 
 // IPAMConfigurationSpec is the specification of an IPAMConfiguration.

@@ -83,8 +83,9 @@ type PolicySpec struct {
 type NetworkPolicy struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
-	Spec              NetworkPolicySpec `json:"spec,omitempty"`
-	Status            Status            `json:"status,omitzero"`
+	// +kubebuilder:default={}
+	Spec   NetworkPolicySpec `json:"spec,omitempty"`
+	Status Status            `json:"status,omitzero"`
 }
 
 // NetworkPolicySpec is the specification of a NetworkPolicy.
@@ -106,8 +107,9 @@ type NetworkPolicySpec struct {
 type GlobalNetworkPolicy struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
-	Spec              GlobalNetworkPolicySpec `json:"spec,omitempty"`
-	Status            Status                  `json:"status,omitzero"`
+	// +kubebuilder:default={}
+	Spec   GlobalNetworkPolicySpec `json:"spec,omitempty"`
+	Status Status                  `json:"status,omitzero"`
 }
 
 // GlobalNetworkPolicySpec is the specification of a GlobalNetworkPolicy.
@@ -151,8 +153,9 @@ type GlobalNetworkPolicySpec struct {
 type Tier struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
-	Spec              TierSpec   `json:"spec,omitempty"`
-	Status            TierStatus `json:"status,omitempty"`
+	// +kubebuilder:default={}
+	Spec   TierSpec   `json:"spec,omitempty"`
+	Status TierStatus `json:"status,omitempty"`
 }
 
 // TierSpec is the specification of a Tier.

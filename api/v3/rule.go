@@ -1,7 +1,6 @@
 package v3
 
 // Action is what a rule does with a packet that it matches.
-// +kubebuilder:validation:Enum=Allow;Deny;Log;Pass
 type Action string
 
 // The actions.
@@ -26,6 +25,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="!has(self.http) || self.action == 'Allow'",message="http needs action Allow"
 // +kubebuilder:validation:XValidation:rule="!has(self.http) || !has(self.protocol) || self.protocol == 6 || self.protocol in ['TCP', 'tcp', 'Tcp', '6']",message="http needs protocol TCP, or none"
 type Rule struct {
+	// +kubebuilder:validation:Enum=Allow;Deny;Log;Pass
 	Action Action `json:"action"`
 	// IPVersion limits the rule to one family: 4 or 6.
 	// +kubebuilder:validation:Enum=4;6

@@ -30,7 +30,8 @@ const (
 type StagedNetworkPolicy struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
-	Spec              StagedNetworkPolicySpec `json:"spec,omitempty"`
+	// +kubebuilder:default={}
+	Spec StagedNetworkPolicySpec `json:"spec,omitempty"`
 }
 
 // StagedNetworkPolicySpec is the specification of a StagedNetworkPolicy. With Delete all but the tier is empty.
@@ -57,7 +58,8 @@ type StagedNetworkPolicySpec struct {
 type StagedGlobalNetworkPolicy struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
-	Spec              StagedGlobalNetworkPolicySpec `json:"spec,omitempty"`
+	// +kubebuilder:default={}
+	Spec StagedGlobalNetworkPolicySpec `json:"spec,omitempty"`
 }
 
 // StagedGlobalNetworkPolicySpec is the specification of a StagedGlobalNetworkPolicy. With Delete all but the tier is empty.
@@ -79,7 +81,8 @@ type StagedGlobalNetworkPolicySpec struct {
 type StagedKubernetesNetworkPolicy struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
-	Spec              StagedKubernetesNetworkPolicySpec `json:"spec,omitempty"`
+	// +kubebuilder:default={}
+	Spec StagedKubernetesNetworkPolicySpec `json:"spec,omitempty"`
 }
 
 // StagedKubernetesNetworkPolicySpec has the fields of a networking.k8s.io NetworkPolicy. With Delete all of them are empty.

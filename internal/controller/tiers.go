@@ -5,8 +5,6 @@ import (
 	"slices"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	v3 "github.com/felid-net/felid/api/v3"
 )
 
@@ -118,7 +116,7 @@ func (t *tiers) Plan(item v3.Key, now time.Time) Step {
 			delete(t.counted, item.Name)
 			return Step{}
 		}
-		return Step{Writes: []Write{{Verb: Create, Object: builtinTier(item.Name)}}}
+		return Step{Writes: []Write{{Verb: Create, Object: v3.BuiltInTier(item.Name)}}}
 	}
 	if !t.status {
 		return Step{}
@@ -127,13 +125,6 @@ func (t *tiers) Plan(item v3.Key, now time.Time) Step {
 		return Step{Writes: []Write{w}}
 	}
 	return t.report(tier, now)
-}
-
-// builtinTier is a built-in tier as it should be.
-func builtinTier(name string) *v3.Tier {
-	tier := &v3.Tier{TypeMeta: metav1.TypeMeta{APIVersion: v3.APIVersion, Kind: string(v3.KindTier)}, ObjectMeta: metav1.ObjectMeta{Name: name}}
-	v3.SetDefaults(tier)
-	return tier
 }
 
 // finalizer makes the finalizer be there exactly while the tier is in use. A built-in tier has none: its deletion is refused elsewhere, or it is
