@@ -38,19 +38,20 @@ func buildAgent(t testing.TB) string {
 // agent is a node with a felid agent in a process of its own.
 type agent struct {
 	program, dir, netns string
+	flags               []string // further ones
 	store               datastore.Store
 	look                func() datastore.Store // the store as it is now: w.store hears of others' changes a little later
 	process             *exec.Cmd
 	log                 *bytes.Buffer
 }
 
-func newAgent(t testing.TB, program string) *agent {
+func newAgent(t testing.TB, program string, flags ...string) *agent {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "felid") // short: a socket's path has at most 107 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &agent{program: program, dir: dir, netns: NewNetns(t, "node"), log: new(bytes.Buffer)}
+	w := &agent{program: program, dir: dir, flags: flags, netns: NewNetns(t, "node"), log: new(bytes.Buffer)}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	w.look = func() datastore.Store { return openLocal(t, filepath.Join(dir, "store")) }
 	w.store = w.look()
@@ -91,8 +92,9 @@ func (w *agent) create(t testing.TB, o v3.Object) {
 
 func (w *agent) start(t testing.TB) {
 	t.Helper()
-	w.process = exec.Command("ip", "netns", "exec", w.netns, w.program, "agent", "--node", w.Node(), "--datastore", "local:"+filepath.Join(w.dir, "store"),
-		"--socket", w.Socket(), "--state-dir", w.dir, "--listen", "", "--iptables-lock-file", filepath.Join(w.dir, "xtables.lock"))
+	args := []string{"netns", "exec", w.netns, w.program, "agent", "--node", w.Node(), "--datastore", "local:" + filepath.Join(w.dir, "store"),
+		"--socket", w.Socket(), "--state-dir", w.dir, "--listen", "", "--iptables-lock-file", filepath.Join(w.dir, "xtables.lock")}
+	w.process = exec.Command("ip", append(args, w.flags...)...)
 	w.process.Stdout, w.process.Stderr = w.log, w.log
 	if err := w.process.Start(); err != nil {
 		t.Fatal(err)
