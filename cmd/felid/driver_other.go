@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,3 +17,6 @@ import (
 func newDataplane(*config.Config, *slog.Logger) (dataplane.Dataplane, error) {
 	return nil, fmt.Errorf("no dataplane for %s yet: %w", runtime.GOOS, errors.ErrUnsupported)
 }
+
+// savedRules: there is no iptables here.
+var savedRules func(context.Context) (string, error)

@@ -9,6 +9,6 @@ import (
 )
 
 func main() {
-	app := cli.App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: cli.OSEnv, NewDataplane: newDataplane}
+	app := cli.App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: cli.OSEnv, NewDataplane: newDataplane, SavedRules: savedRules}
 	os.Exit(cli.Main(context.Background(), app, os.Args[1:]))
 }

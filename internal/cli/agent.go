@@ -42,7 +42,10 @@ func runAgent(ctx context.Context, app *App, cfg *config.Config) error {
 	defer stop()
 	log := cfg.Logger()
 	log.Info("felid agent starts", "version", version, "node", cfg.Node, "datastore", cfg.Datastore)
-	store, err := config.Open(cfg, log)
+	if err := app.mayStart(ctx, cfg, log); err != nil {
+		return no(err)
+	}
+	store, err := config.OpenForNode(cfg, log)
 	if err != nil {
 		return openError(err)
 	}

@@ -33,9 +33,9 @@ type input struct {
 	warned map[policy.Condition]bool
 }
 
-// addStore registers --datastore.
+// addStore registers --datastore, and what goes with it.
 func addStore(c *cobra.Command, app *App) *input {
-	config.Flags(c.Flags(), "datastore")
+	config.Flags(c.Flags(), config.StoreKeys...)
 	return &input{app: app, flags: c.Flags()}
 }
 
@@ -52,7 +52,7 @@ func addFiles(c *cobra.Command, files *[]string, help string) {
 
 // open opens the datastore. Only a command that writes makes a directory that is not there.
 func (in *input) open(writes bool) (datastore.Store, error) {
-	cfg, err := config.LoadOnly(in.flags, in.app.Env, "datastore")
+	cfg, err := config.LoadOnly(in.flags, in.app.Env, config.StoreKeys...)
 	if err != nil {
 		return nil, usage(err)
 	}

@@ -25,6 +25,8 @@ type App struct {
 	Env      func(string) (string, bool)
 	// NewDataplane opens the driver that enforces on this host.
 	NewDataplane func(*config.Config, *slog.Logger) (dataplane.Dataplane, error)
+	// SavedRules is the text of iptables-save of this host, of all families and variants; nil where there is no such thing.
+	SavedRules func(context.Context) (string, error)
 }
 
 // Main runs felid with args (without the program's name) and returns the exit status.
@@ -78,9 +80,10 @@ func newRoot(app *App) *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.AddCommand(
-		newVersion(app), newAgent(app),
+		newVersion(app), newAgent(app), newController(app),
 		newValidate(app), newGet(app), newCreate(app), newApply(app), newReplace(app), newDelete(app), newLabel(app),
-		newExplain(app), newTest(app), newDiff(app), newLint(app), newRender(app), newPolicy(app), newEndpoint(app), newLab(app),
+		newExplain(app), newTest(app), newDiff(app), newLint(app), newRender(app), newPolicy(app), newEndpoint(app),
+		newDatastore(app), newPreflight(app), newNode(app), newLab(app),
 	)
 	return root
 }

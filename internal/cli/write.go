@@ -171,15 +171,15 @@ func (v *verb) put(ctx context.Context, store datastore.Store, f *local.Found) (
 }
 
 // rawStore is a datastore that takes Kubernetes' own objects.
-func rawStore(store datastore.Store) (*local.Store, error) {
-	s, ok := store.(*local.Store)
+func rawStore(store datastore.Store) (datastore.RawStore, error) {
+	s, ok := store.(datastore.RawStore)
 	if !ok {
-		return nil, fmt.Errorf("an object of Kubernetes itself is written with kubectl: %w", datastore.ErrUnsupported)
+		return nil, fmt.Errorf("this datastore does not keep objects of Kubernetes itself: %w; valid: a directory, or the API server (--datastore kube)", datastore.ErrUnsupported)
 	}
 	return s, nil
 }
 
-func putRaw(ctx context.Context, store datastore.Store, raw local.Raw, mode local.PutMode) (string, error) {
+func putRaw(ctx context.Context, store datastore.Store, raw datastore.Raw, mode datastore.PutMode) (string, error) {
 	s, err := rawStore(store)
 	if err != nil {
 		return "", err
@@ -187,13 +187,15 @@ func putRaw(ctx context.Context, store datastore.Store, raw local.Raw, mode loca
 	return s.PutRaw(ctx, raw, mode)
 }
 
-// writeError has the status of the worst: 3 where the datastore could not be reached, else 1.
+// writeError has the status of the worst: 3 where the datastore could not be reached or refused, else 1.
 func writeError(err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.Is(err, datastore.ErrUnreachable):
-		return unreachable(err)
+	}
+	for _, refusal := range []error{datastore.ErrUnreachable, datastore.ErrForbidden, datastore.ErrNotServed} {
+		if errors.Is(err, refusal) {
+			return unreachable(err)
+		}
 	}
 	return no(err)
 }

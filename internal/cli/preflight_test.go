@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/felid-net/felid/internal/config"
+)
+
+const calicoRules = "*filter\n:INPUT ACCEPT [0:0]\n:cali-FORWARD - [0:0]\nCOMMIT\n"
+
+// check runs felid node check on a host with these rules.
+func check(t *testing.T, rules string, err error, args ...string) outcome {
+	t.Helper()
+	var out, errs bytes.Buffer
+	app := App{Out: &out, Err: &errs, Env: func(string) (string, bool) { return "", false },
+		SavedRules: func(context.Context) (string, error) { return rules, err }}
+	status := Main(t.Context(), app, append([]string{"node", "check", "--node", "one", "--datastore", "local:/nowhere"}, args...))
+	return outcome{status, out.String(), errs.String()}
+}
+
+func TestNodeCheck(t *testing.T) {
+	if o := check(t, ":INPUT ACCEPT [0:0]\n", nil); o.status != 0 || o.out != "nothing is in the way\n" {
+		t.Errorf("%+v", o)
+	}
+	o := check(t, calicoRules, nil)
+	if o.status != exitNo || o.err != "" {
+		t.Errorf("%+v", o)
+	}
+	wants(t, o.out, "refused: node one: there are rules of Calico (chains cali-FORWARD); remove it first")
+	if o := check(t, calicoRules, nil, "--network", "guest", "-o", "json"); o.status != 0 || !strings.Contains(o.out, `"refuse": false`) {
+		t.Errorf("%+v", o)
+	}
+	if o := check(t, "", errors.New("no iptables")); o.status != exitUnreachable || !strings.Contains(o.err, "rules of this host: no iptables") {
+		t.Errorf("%+v", o)
+	}
+}
+
+func TestAgentDoesNotStartOverAnother(t *testing.T) {
+	var lines bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&lines, nil))
+	app := &App{SavedRules: func(context.Context) (string, error) { return calicoRules, nil }}
+	if err := app.mayStart(t.Context(), &config.Config{Node: "one", Datastore: "local:/x"}, log); err == nil || !strings.Contains(err.Error(), "refused: node one: there are rules of Calico") {
+		t.Errorf("as the owner: %v", err)
+	}
+	if err := app.mayStart(t.Context(), &config.Config{Node: "one", Network: "guest", Datastore: "local:/x"}, log); err != nil {
+		t.Errorf("as a guest: %v", err)
+	}
+	wants(t, lines.String(), "there are rules of Calico (chains cali-FORWARD)", "both police the same pods")
+	app.SavedRules = func(context.Context) (string, error) { return "", errors.New("no iptables") }
+	if err := app.mayStart(t.Context(), &config.Config{Datastore: "kube:/no/such/file"}, log); err != nil {
+		t.Errorf("what can't be looked at: %v", err)
+	}
+	wants(t, lines.String(), "can't look for other policy engines", "can't look for another owner")
+}
