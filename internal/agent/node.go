@@ -120,6 +120,7 @@ func newPlugin(c *config.Config, store datastore.Store, a *Agent, log *slog.Logg
 	views := storeViews{store, c.Node}
 	allocator := ipam.New(store, c.Node, ipam.Options{
 		NodeSelected: views.nodeSelected, NamespaceSelected: views.namespaceSelected, Log: log,
+		Handover: c.OnKubernetes(), // whose admission policy holds a node to its own blocks, and which has a controller
 	})
 	return server.New(server.Options{
 		Socket: c.Socket, Node: c.Node, Guest: c.Network == "guest", InterfacePrefix: c.InterfacePrefix, MTU: c.MTU, IPv6: c.IPv6,

@@ -130,6 +130,11 @@ func (c *Config) Mark() (uint32, error) {
 	return uint32(v), nil
 }
 
+// OnKubernetes tells whether the datastore is the API server of a cluster.
+func (c *Config) OnKubernetes() bool {
+	return c.Datastore == "kube" || strings.HasPrefix(c.Datastore, "kube:")
+}
+
 // Logger is what the configuration says, writing to standard error.
 func (c *Config) Logger() *slog.Logger {
 	var level slog.Level
