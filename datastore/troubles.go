@@ -24,10 +24,7 @@ func newTroubles(log *slog.Logger) *troubles {
 
 // begin says that a kind can't be followed.
 func (t *troubles) begin(kind v3.Kind, err error) {
-	cause := string(kind) + ": " + err.Error()
-	if errors.Is(err, ErrUnreachable) {
-		cause = ErrUnreachable.Error()
-	}
+	cause := causeOf(kind, err)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.of[kind] == cause {
@@ -38,6 +35,19 @@ func (t *troubles) begin(kind v3.Kind, err error) {
 	if t.kinds[cause]++; t.kinds[cause] == 1 {
 		t.log.Warn("datastore: trying again until it works", "kind", kind, "error", err)
 	}
+}
+
+// causeOf is what errors that are one trouble share: nothing but that the store can't be reached is the same for all kinds.
+func causeOf(kind v3.Kind, err error) string {
+	switch {
+	case errors.Is(err, ErrUnreachable):
+		return ErrUnreachable.Error()
+	case errors.Is(err, ErrNotServed):
+		return string(kind) + ": " + ErrNotServed.Error()
+	case errors.Is(err, ErrForbidden):
+		return string(kind) + ": " + ErrForbidden.Error()
+	}
+	return string(kind) + ": " + err.Error()
 }
 
 // end says that it can.

@@ -18,18 +18,19 @@ import (
 
 // failure is what the API server says in place of an answer; it is one of the datastore's sentinels.
 type failure struct {
+	call     string
 	sentinel error
 	text     string
 	after    time.Duration // how long the server asks to wait; 0: it does not say
 }
 
-func (f *failure) Error() string { return f.sentinel.Error() + ": " + f.text }
+func (f *failure) Error() string { return f.call + ": " + f.sentinel.Error() + ": " + f.text }
 func (f *failure) Unwrap() error { return f.sentinel }
 
 // refused makes the error of an answer that is no success.
 func refused(c *call, code int, header http.Header, body []byte) error {
 	status := statusOf(body)
-	f := &failure{sentinel: sentinelOf(c, code, status), text: c.String() + ": " + textOf(code, status, body)}
+	f := &failure{call: c.String(), sentinel: sentinelOf(c, code, status), text: textOf(code, status, body)}
 	if f.sentinel == datastore.ErrNotServed {
 		f.text = missingKind(c.resource)
 	}
@@ -44,9 +45,9 @@ func refused(c *call, code int, header http.Header, body []byte) error {
 
 func missingKind(r *resource) string {
 	if r.group == "" {
-		return "the API server does not serve " + r.String()
+		return "by this API server"
 	}
-	return fmt.Sprintf("the API server does not serve %s: the CustomResourceDefinition %s with version %s is not installed", r, r, r.version)
+	return fmt.Sprintf("the CustomResourceDefinition %s with version %s is not installed", r, r.version)
 }
 
 // sentinelOf says what an answer means to a caller of a Store.

@@ -101,16 +101,16 @@ func protobufList(body io.Reader, each func(raw []byte) error) (metav1.ListMeta,
 		return metav1.ListMeta{}, errors.Join(errProtobuf, err)
 	}
 	var meta metav1.ListMeta
-	for {
+	for whole := false; ; {
 		number, length, err := l.field()
-		if err == io.EOF {
+		if err == io.EOF && whole {
 			return meta, nil
 		}
 		if err != nil {
-			return meta, err
+			return meta, noEOF(err)
 		}
 		if number == unknownRaw {
-			err = l.items(int64(length), &meta, each)
+			whole, err = true, l.items(int64(length), &meta, each)
 		} else {
 			_, err = l.bytes(length)
 		}

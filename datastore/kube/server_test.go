@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -86,13 +87,14 @@ func openOn(t *testing.T, server *kubernetes.Server, change ...func(*Options)) *
 // empty deletes all objects of these kinds.
 func empty(t *testing.T, s *Store, kinds ...v3.Kind) {
 	t.Helper()
+	ctx := context.WithoutCancel(t.Context()) // after the test, too
 	for _, kind := range kinds {
-		list, err := s.stored.list(t.Context(), kind, "")
+		list, err := s.stored.list(ctx, kind, "")
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, o := range list.Objects {
-			if err := s.Delete(t.Context(), v3.KeyOf(o), ""); err != nil {
+			if err := s.Delete(ctx, v3.KeyOf(o), ""); err != nil {
 				t.Fatal(err)
 			}
 		}

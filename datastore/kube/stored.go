@@ -169,13 +169,13 @@ func (s *stored) list(ctx context.Context, kind v3.Kind, namespace string) (data
 	}
 	l := listing{kind: kind}
 	revision, err := s.api.list(ctx, k.resource, namespace, l.reset, l.add)
+	if err != nil && ctx.Err() == nil && namespace == "" {
+		s.pulses.lost(kind, k.resource, err, 0)
+	}
 	if err == nil && namespace == "" {
 		err = s.judge(k, kind, &l, revision)
 	}
 	if err != nil {
-		if ctx.Err() == nil && namespace == "" {
-			s.pulses.lost(kind, k.resource, err, 0)
-		}
 		return datastore.List{}, err
 	}
 	slices.SortFunc(l.objects, func(a, b v3.Object) int { return compareKeys(v3.KeyOf(a), v3.KeyOf(b)) })

@@ -30,15 +30,15 @@ func (f *storedWatch) run(ctx context.Context) {
 		if err == nil {
 			continue
 		}
-		if !errors.Is(err, datastore.ErrExpired) { // which is nobody's fault
-			f.stored.pulses.lost(f.kind, f.of.resource, err, 0)
-		}
 		if errors.Is(err, datastore.ErrExpired) || errors.Is(err, datastore.ErrNotServed) {
-			select {
+			select { // whoever gets it lists again, and finds out how it is
 			case f.out <- datastore.Event{Err: err}:
 			case <-ctx.Done():
 			}
 			return
+		}
+		if f.failures > 0 { // the first may be a connection that broke, and is nothing if the next one holds
+			f.stored.pulses.lost(f.kind, f.of.resource, err, 0)
 		}
 		select {
 		case <-ctx.Done():
