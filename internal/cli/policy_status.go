@@ -19,7 +19,8 @@ func newPolicyStatus(app *App) *cobra.Command {
 		Use:   "status [[NS/]NAME]",
 		Short: "Say what policies select, and what of them is not enforced as written",
 		Long: "Say what a policy selects on all nodes, which of its rules a dataplane can't enforce as written and what it does instead, and which\n" +
-			"elements can't be read and are left out; without a name, of every policy. What one node says is at its agent's /status/policies.",
+			"elements can't be read and are left out; without a name, of every policy. On a cluster it says besides on how many nodes the policy is programmed.\n" +
+			"What one node says is at its agent's /status/policies.",
 		Args: cobra.MaximumNArgs(1),
 	}
 	in := addInput(c, app)
@@ -30,6 +31,9 @@ func newPolicyStatus(app *App) *cobra.Command {
 			return err
 		}
 		reports := policyReports(objects)
+		if err := in.addStatus(c.Context(), objects, reports); err != nil {
+			return err
+		}
 		if len(args) > 0 {
 			named := policiesNamed(objects, args[0])
 			reports = slices.DeleteFunc(reports, func(r v1alpha1.PolicyReport) bool {
@@ -92,4 +96,5 @@ func printReport(app *App, r *v1alpha1.PolicyReport) {
 	for _, f := range r.Conditions {
 		fmt.Fprintf(app.Out, "  %s: %s: %s\n", f.Type, f.Field, f.Message)
 	}
+	printProgrammed(app.Out, r)
 }
