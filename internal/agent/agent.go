@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,15 @@ var Kinds = []v3.Kind{
 	v3.KindClusterNetworkPolicy,
 	v3.KindNetworkSet, v3.KindGlobalNetworkSet, v3.KindHostEndpoint, v3.KindServiceEndpoints,
 	v3.KindNode, v3.KindIPPool, v3.KindIPAMBlock, v3.KindWorkloadEndpoint,
+}
+
+// kindsFor leaves out what a guest has no use for and whoever serves resources to it may not have: blocks of addresses are the network's
+// own, and pods' addresses come from their status.
+func kindsFor(host dataplane.Host) []v3.Kind {
+	if host.Owner {
+		return Kinds
+	}
+	return slices.DeleteFunc(slices.Clone(Kinds), func(k v3.Kind) bool { return k == v3.KindIPAMBlock })
 }
 
 // Observer is a Dataplane that notices what others do to its host, and says what it works with. After either of the first two an Apply
@@ -80,7 +90,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	batches := make(chan datastore.Batch)
-	syncer := datastore.NewSyncer(a.o.Store, Kinds, a.o.Log)
+	syncer := datastore.NewSyncer(a.o.Store, kindsFor(a.o.Host), a.o.Log)
 	ended := make(chan error, 1)
 	go func() { ended <- syncer.Run(ctx, batches) }()
 
