@@ -33,6 +33,8 @@ type Case struct {
 	ForeignRules string
 
 	files   []txtar.File
+	origins [][]byte           // the Kubernetes objects that Objects are views of
+	stored  bool               // Objects has some that are no views
 	devices map[string]devices // of nodes, beside Uplink
 	world   *world             // Objects, indexed for finding ends of flows
 }

@@ -49,18 +49,34 @@ func (c *Case) load(example func(string) ([]byte, error)) error {
 func (c *Case) addCluster(short *cluster) {
 	c.devices = short.devices
 	for _, n := range short.nodes {
+		c.addOrigin(n)
 		c.add(kube.Node(n))
 	}
 	for _, ns := range short.namespaces {
+		c.addOrigin(ns)
 		c.add(kube.Namespace(ns)...)
 	}
 	for _, sa := range short.accounts {
+		c.addOrigin(sa)
 		c.add(kube.ServiceAccount(sa)...)
 	}
 	for _, p := range short.pods {
+		c.addOrigin(p)
 		c.addPod(p)
 	}
 }
+
+// addOrigin keeps an object of Kubernetes' as it was before it became a view.
+func (c *Case) addOrigin(o any) {
+	text, err := json.Marshal(o)
+	if err != nil {
+		panic("dptest: " + err.Error()) // it has just been made here
+	}
+	c.origins = append(c.origins, text)
+}
+
+// Kubernetes are the Kubernetes objects that Objects are views of, as JSON; whole tells whether there are no others.
+func (c *Case) Kubernetes() (objects [][]byte, whole bool) { return c.origins, !c.stored }
 
 // add appends objects; one of the same key replaces the earlier.
 func (c *Case) add(objects ...v3.Object) {
@@ -117,6 +133,9 @@ func (c *Case) addJSON(data []byte) error {
 	var meta metav1.TypeMeta
 	if err := json.Unmarshal(data, &meta); err != nil {
 		return err
+	}
+	if c.stored = c.stored || meta.APIVersion == v3.APIVersion; meta.APIVersion != v3.APIVersion {
+		c.origins = append(c.origins, data)
 	}
 	switch meta.APIVersion + " " + meta.Kind {
 	case "v1 Namespace":

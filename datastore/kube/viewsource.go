@@ -56,7 +56,8 @@ type source struct {
 	known      map[objectName]uint32 // the pass in which an object was seen last
 	pass       uint32
 	doubt      doubt
-	failures   int
+	failures   int // calls in a row
+	expired    int
 	doubtTries int
 
 	mu       sync.Mutex
@@ -115,12 +116,14 @@ func (s *source) run(ctx context.Context) {
 		case s.optional && errors.Is(err, datastore.ErrNotServed): // the list says it
 		case errors.Is(err, errAbsent):
 			pause = s.o.AbsentPause
-		case errors.Is(err, datastore.ErrExpired) && s.failures == 0:
-			s.failures++ // for the next time, unless the watch delivers something
+		case errors.Is(err, datastore.ErrExpired): // no outage: it lists again
+			if s.expired++; s.expired > 1 { // and nothing was delivered since
+				pause = s.o.delay(s.expired, err)
+			}
 		default:
 			s.fail(err)
-			s.failures++
 			pause = s.o.delay(s.failures, err)
+			s.failures++
 		}
 		select {
 		case <-ctx.Done():
@@ -221,7 +224,7 @@ func (s *source) event(e rawEvent) error {
 		}
 	}
 	if e.raw != nil || e.revision != s.revision { // more than that the server watches
-		s.failures = 0
+		s.failures, s.expired = 0, 0
 	}
 	s.doubt.seen(e.revision)
 	s.mu.Lock()
@@ -294,8 +297,14 @@ func (s *source) fail(err error) {
 	}
 	s.err = fmt.Errorf("%s: %w", s.resource.plural, err)
 	s.health.Err = s.err.Error()
-	s.causes.beginOf(s, s.err)
+	if s.failures >= briefRefusals || !s.health.Synced || !errors.Is(err, datastore.ErrForbidden) {
+		s.causes.beginOf(s, s.err)
+	}
 }
+
+// briefRefusals are how many times a call may be forbidden that was allowed before until it is logged: a server that has just started refuses
+// everybody until it has read its roles.
+const briefRefusals = 4
 
 // report is the source's health as of now; started is false where nobody has asked for it yet.
 func (s *source) report() (health SourceHealth, started bool) {
