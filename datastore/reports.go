@@ -22,14 +22,13 @@ type Reports interface {
 	DeletePolicyReport(ctx context.Context, namespace, name string) error
 	// PolicyReports are those stored, of a namespace or of all (""), sorted by namespace and name.
 	PolicyReports(ctx context.Context, namespace string) ([]*v1alpha1.PolicyReport, error)
-	// PodEvent notes that something happened to a pod.
+	// PodEvent notes that something happened to a pod. ErrNotFound: there is no such pod.
 	PodEvent(ctx context.Context, e *PodEvent) error
 }
 
 // PodEvent is something that happened to a pod, for those who look at the pod.
 type PodEvent struct {
 	Namespace, Pod string
-	UID            string // of the pod; "": not known
 	Node           string // whose agent says so
 	Warning        bool
 	Reason         string // "DeniedEgress": one word, for programs

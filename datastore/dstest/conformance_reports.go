@@ -14,13 +14,13 @@ import (
 	"github.com/felid-net/felid/datastore"
 )
 
-// RunReports proves that a datastore.Reports keeps the contract. It begins without reports; namespace is there, and no other of the suite's.
-func RunReports(t *testing.T, r datastore.Reports, namespace string) {
+// RunReports proves that a datastore.Reports keeps the contract. It begins without reports; there is a namespace, and a pod in it.
+func RunReports(t *testing.T, r datastore.Reports, namespace, pod string) {
 	t.Run("Node reports are put and followed", func(t *testing.T) { testNodeReports(t, r) })
 	t.Run("A follower sees what is there", func(t *testing.T) { testFollowThere(t, r) })
 	t.Run("A follower ends with what it is told by", func(t *testing.T) { testFollowEnds(t, r) })
 	t.Run("Policy reports", func(t *testing.T) { testPolicyReports(t, r, namespace) })
-	t.Run("Pod events", func(t *testing.T) { testPodEvents(t, r, namespace) })
+	t.Run("Pod events", func(t *testing.T) { testPodEvents(t, r, namespace, pod) })
 }
 
 func nodeReport(name string, endpoints int) *v1alpha1.NodeReport {
@@ -156,9 +156,9 @@ func testPolicyReports(t *testing.T, r datastore.Reports, namespace string) {
 	}
 }
 
-func testPodEvents(t *testing.T, r datastore.Reports, namespace string) {
+func testPodEvents(t *testing.T, r datastore.Reports, namespace, pod string) {
 	e := &datastore.PodEvent{
-		Namespace: namespace, Pod: strings.Repeat("p", 253), UID: "uid", Node: "n1", Warning: true, Reason: "DeniedEgress", Action: "Deny",
+		Namespace: namespace, Pod: pod, Node: "n1", Warning: true, Reason: "DeniedEgress", Action: "Deny",
 		Message: strings.Repeat("é", 1000), Time: time.Now(),
 	}
 	if err := r.PodEvent(t.Context(), e); err != nil {

@@ -2,4 +2,4 @@ package dstest
 
 import "testing"
 
-func TestReports(t *testing.T) { RunReports(t, NewReports(), "ns") }
+func TestReports(t *testing.T) { RunReports(t, NewReports(), "ns", "p") }

@@ -26,6 +26,7 @@ var (
 	policyReports = &resource{group: v1alpha1.Group, version: v1alpha1.Version, plural: "policyreports", kind: v1alpha1.KindPolicyReport, namespaced: true}
 	podEvents     = &resource{group: "events.k8s.io", version: "v1", plural: "events", kind: "Event", namespaced: true}
 	coreNodes     = &resource{version: "v1", plural: "nodes", kind: "Node"}
+	corePods      = &resource{version: "v1", plural: "pods", kind: "Pod", namespaced: true}
 )
 
 // eventsController is what events say that they come from.
@@ -65,16 +66,12 @@ func (r *Reports) PutNodeReport(ctx context.Context, n *v1alpha1.NodeReport) err
 
 // ownByNode makes the Node the owner. One that is not there owns nothing.
 func (r *Reports) ownByNode(ctx context.Context, n *v1alpha1.NodeReport) error {
-	raw, err := r.client.do(ctx, &call{verb: "get", resource: coreNodes, name: n.Name})
+	node, err := r.metaOf(ctx, coreNodes, "", n.Name)
 	if errors.Is(err, datastore.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
-	}
-	var node metav1.PartialObjectMetadata
-	if err := json.Unmarshal(raw, &node); err != nil {
-		return fmt.Errorf("node %s: %w: %w", n.Name, datastore.ErrUnreachable, err)
 	}
 	n.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: n.Name, UID: node.UID}}
 	return nil
@@ -306,9 +303,13 @@ func (r *Reports) PolicyReports(ctx context.Context, namespace string) ([]*v1alp
 // maxNote is how long the text of an event may be (events.k8s.io).
 const maxNote = 1024
 
-// PodEvent implements datastore.Reports by an Event of events.k8s.io.
+// PodEvent implements datastore.Reports by an Event of events.k8s.io. It names the pod by its uid too, by which kubectl describe finds it.
 func (r *Reports) PodEvent(ctx context.Context, e *datastore.PodEvent) error {
-	event := eventOf(e)
+	pod, err := r.metaOf(ctx, corePods, e.Namespace, e.Pod)
+	if err != nil {
+		return err
+	}
+	event := eventOf(e, pod.UID)
 	body, err := json.Marshal(event)
 	if err != nil {
 		return fmt.Errorf("event of pod %s/%s: %w: %w", e.Namespace, e.Pod, datastore.ErrInvalid, err)
@@ -317,7 +318,20 @@ func (r *Reports) PodEvent(ctx context.Context, e *datastore.PodEvent) error {
 	return err
 }
 
-func eventOf(e *datastore.PodEvent) *eventsv1.Event {
+// metaOf is the metadata of one of Kubernetes' own objects.
+func (r *Reports) metaOf(ctx context.Context, res *resource, namespace, name string) (*metav1.PartialObjectMetadata, error) {
+	raw, err := r.client.do(ctx, &call{verb: "get", resource: res, namespace: namespace, name: name})
+	if err != nil {
+		return nil, err
+	}
+	o := &metav1.PartialObjectMetadata{}
+	if err := json.Unmarshal(raw, o); err != nil {
+		return nil, fmt.Errorf("%s %s/%s: %w: %w", res, namespace, name, datastore.ErrUnreachable, err)
+	}
+	return o, nil
+}
+
+func eventOf(e *datastore.PodEvent, pod types.UID) *eventsv1.Event {
 	kind := corev1.EventTypeNormal
 	if e.Warning {
 		kind = corev1.EventTypeWarning
@@ -336,7 +350,7 @@ func eventOf(e *datastore.PodEvent) *eventsv1.Event {
 		ReportingInstance:   e.Node,
 		Action:              e.Action,
 		Reason:              e.Reason,
-		Regarding:           corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: e.Namespace, Name: e.Pod, UID: types.UID(e.UID)},
+		Regarding:           corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: e.Namespace, Name: e.Pod, UID: pod},
 		Note:                note,
 		Type:                kind,
 	}

@@ -62,7 +62,11 @@ func TestReports(t *testing.T) {
 	s := openOn(t, server)
 	createRaw(t, s, coreNamespaces, "", "reports", `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"reports"}}`)
 	createRaw(t, s, coreNodes, "", "conformance-a", `{"apiVersion":"v1","kind":"Node","metadata":{"name":"conformance-a"}}`)
-	dstest.RunReports(t, s.Reports(), "reports")
+	long := strings.Repeat("p", 253)
+	for _, pod := range []string{"front", long} {
+		createRaw(t, s, corePods, "reports", pod, `{"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"reports","name":"`+pod+`"},"spec":{"containers":[{"name":"c","image":"i"}]}}`)
+	}
+	dstest.RunReports(t, s.Reports(), "reports", long)
 
 	node := getMeta(t, s, coreNodes, "", "conformance-a")
 	if owners := getMeta(t, s, nodeReports, "", "conformance-a").OwnerReferences; len(owners) != 1 || owners[0].UID != node.UID {
@@ -108,19 +112,20 @@ func testNewAgent(t *testing.T, server *kubernetes.Server, node *metav1.PartialO
 
 func testEvents(t *testing.T, s *Store) {
 	e := &datastore.PodEvent{
-		Namespace: "reports", Pod: "front", UID: "uid-front", Node: "n1", Warning: true, Reason: "DeniedEgress", Action: "Deny",
+		Namespace: "reports", Pod: "front", Node: "n1", Warning: true, Reason: "DeniedEgress", Action: "Deny",
 		Message: "Denied egress TCP 10.0.0.5:80 by NetworkPolicy web/allow-db rule 2", Time: time.Now(),
 	}
 	if err := s.Reports().PodEvent(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}
+	pod := getMeta(t, s, corePods, "reports", "front")
 	var found []eventsv1.Event
 	_, err := s.client.list(t.Context(), podEvents, "reports", nil, func(raw []byte) error {
 		var event eventsv1.Event
 		if err := json.Unmarshal(raw, &event); err != nil {
 			return err
 		}
-		if event.Regarding.UID == "uid-front" {
+		if event.Regarding.UID == pod.UID {
 			found = append(found, event)
 		}
 		return nil

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/dataplane"
 	"github.com/felid-net/felid/datastore"
 )
@@ -147,9 +146,6 @@ func (d *denials) tell(ctx context.Context, denial dataplane.Denial) error {
 	e := &datastore.PodEvent{
 		Namespace: namespace, Pod: pod, Node: string(d.a.o.Host.Node), Warning: true, Time: time.Now(),
 		Reason: "Denied" + capital(denial.Direction.String()), Action: "Deny", Message: denialText(&denial, tier),
-	}
-	if o, err := d.a.o.Store.Get(ctx, v3.Key{Kind: v3.KindWorkloadEndpoint, Namespace: namespace, Name: pod}); err == nil {
-		e.UID = string(o.GetUID())
 	}
 	if err := d.a.o.Reports.PodEvent(ctx, e); err != nil {
 		return err

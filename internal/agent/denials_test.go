@@ -80,9 +80,7 @@ func (d *denier) WatchDenials(_ context.Context, each func(dataplane.Denial)) er
 // TestDenialsBecomeEvents: of a pod of this node, once for each rule; not of others, and not while there is no agent to ask.
 func TestDenialsBecomeEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := pod("a", "c1", "10.0.0.1", nil)
-		a.UID = "uid-a"
-		n := startNode(t, allowAll("kns.ns"), versioned("p", 1), a)
+		n := startNode(t, allowAll("kns.ns"), versioned("p", 1), pod("a", "c1", "10.0.0.1", nil))
 		d := &denier{recorder: n.kernel}
 		settle()
 		n.o.Dataplane, n.o.DenyEvents = d, true
@@ -100,7 +98,7 @@ func TestDenialsBecomeEvents(t *testing.T) {
 		}
 		settle()
 		want := []datastore.PodEvent{{
-			Namespace: "ns", Pod: "a", UID: "uid-a", Node: "n1", Warning: true, Reason: "DeniedIngress", Action: "Deny", Time: began,
+			Namespace: "ns", Pod: "a", Node: "n1", Warning: true, Reason: "DeniedIngress", Action: "Deny", Time: began,
 			Message: "Denied ingress TCP port 81 from 10.0.0.9 by the end of tier default: NetworkPolicy ns/p selects the pod, and no rule allows it",
 		}}
 		if diff := cmp.Diff(want, reports.Events()); diff != "" {

@@ -47,10 +47,11 @@ func (p *pace) plan(now time.Time, c change) time.Time {
 		return p.due
 	}
 	wait := p.interval()
+	at := now.Add(p.spread(wait))
 	if c == counted {
 		wait = max(leastCounted, 3*wait)
+		at = now.Add(wait/2 + p.spread(wait/2))
 	}
-	at := now.Add(p.spread(wait))
 	if next := p.written.Add(wait); at.Before(next) {
 		at = next
 	}

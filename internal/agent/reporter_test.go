@@ -276,7 +276,7 @@ func TestHurryBringsForward(t *testing.T) {
 	if got := p.plan(now, unchanged).Sub(now); got < 4*time.Minute || got > 5*time.Minute {
 		t.Errorf("heartbeat after %s", got)
 	}
-	if got := p.plan(now, counted).Sub(now); got != 15*time.Second {
+	if got := p.plan(now, counted).Sub(now); got != 22500*time.Millisecond {
 		t.Errorf("a count after %s", got)
 	}
 	if got := p.plan(now, changed).Sub(now); got != time.Second {
