@@ -2,6 +2,7 @@ package kube
 
 import (
 	"encoding/base64"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -79,6 +80,11 @@ func sliceView(o *discoveryv1.EndpointSlice) v3.Object {
 
 // decodePod leaves the revision to endpoints.
 func decodePod(raw []byte) decoded {
+	scratch := podScratch.Get().(*[]byte)
+	defer podScratch.Put(scratch)
+	if kept, ok := keep((*scratch)[:0], raw, wantedOfPod); ok {
+		*scratch, raw = kept, kept
+	}
 	var o corev1.Pod
 	err := o.Unmarshal(raw)
 	d := decoded{name: objectName{o.Namespace, o.Name}, err: err}
@@ -90,6 +96,8 @@ func decodePod(raw []byte) decoded {
 	}
 	return d
 }
+
+var podScratch = sync.Pool{New: func() any { return new([]byte) }}
 
 // decodePolicy makes the view of a NetworkPolicy.
 func decodePolicy(raw []byte) decoded {
