@@ -4,11 +4,14 @@ package main
 import (
 	"context"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/felid-net/felid/internal/cli"
 )
 
 func main() {
 	app := cli.App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: cli.OSEnv, NewDataplane: newDataplane, SavedRules: savedRules}
+	app.Plugin = strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe") == "kubectl-felid"
 	os.Exit(cli.Main(context.Background(), app, os.Args[1:]))
 }

@@ -22,6 +22,11 @@ func newDelete(app *App) *cobra.Command {
 	addFiles(c, &in.files, "delete what is in this file or folder, or - for standard input (repeatable)")
 	addNamespace(c, &namespace)
 	c.RunE = func(c *cobra.Command, args []string) error {
+		namespace, err := in.namespace(namespace)
+		if err != nil {
+			return err
+		}
+		in.into = namespace
 		keys, raws, err := in.keysToDelete(args, namespace)
 		if err != nil {
 			return err
@@ -39,7 +44,7 @@ func newDelete(app *App) *cobra.Command {
 	return c
 }
 
-func (in *input) keysToDelete(args []string, namespace string) ([]v3.Key, []local.Raw, error) {
+func (in *input) keysToDelete(args []string, namespace string) ([]v3.Key, []datastore.Raw, error) {
 	switch {
 	case len(in.files) > 0 && len(args) > 0:
 		return nil, nil, usage(errors.New("give either a kind and names, or files with -f"))
@@ -60,8 +65,8 @@ func (in *input) keysToDelete(args []string, namespace string) ([]v3.Key, []loca
 }
 
 // keysOfFiles are the objects that files name. They need not be valid, but must be readable.
-func (in *input) keysOfFiles() ([]v3.Key, []local.Raw, error) {
-	found, faults, err := local.ReadFilesFrom(in.app.In, in.files...)
+func (in *input) keysOfFiles() ([]v3.Key, []datastore.Raw, error) {
+	found, faults, err := local.ReadFilesInto(in.into, in.app.In, in.files...)
 	if err != nil {
 		return nil, nil, usage(err)
 	}
@@ -87,7 +92,7 @@ func checkDelete(keys []v3.Key) error {
 }
 
 // deleteAll deletes what is there, and names what is not.
-func deleteAll(ctx context.Context, app *App, store datastore.Store, keys []v3.Key, raws []local.Raw) error {
+func deleteAll(ctx context.Context, app *App, store datastore.Store, keys []v3.Key, raws []datastore.Raw) error {
 	var errs []error
 	say := func(object string, err error) {
 		if err != nil {
@@ -100,7 +105,7 @@ func deleteAll(ctx context.Context, app *App, store datastore.Store, keys []v3.K
 		say(key.String(), store.Delete(ctx, key, ""))
 	}
 	for _, raw := range raws {
-		_, err := putRaw(ctx, store, raw, local.PutDelete)
+		_, err := putRaw(ctx, store, raw, datastore.PutDelete)
 		say(raw.Origin, err)
 	}
 	return writeError(errors.Join(errs...))

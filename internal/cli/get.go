@@ -45,6 +45,11 @@ func newGet(app *App) *cobra.Command {
 		if o.all && len(args) > 1 {
 			return usage(errors.New("a name is of one namespace; valid: names, or --all-namespaces"))
 		}
+		if len(in.files) == 0 {
+			if o.namespace, err = in.namespace(o.namespace); err != nil {
+				return err
+			}
+		}
 		objects, err := in.selected(c.Context(), info, &o, args[1:])
 		if err != nil {
 			return err
@@ -58,7 +63,7 @@ func newGet(app *App) *cobra.Command {
 }
 
 func addNamespace(c *cobra.Command, namespace *string) {
-	c.Flags().StringVarP(namespace, "namespace", "n", "", "namespace (default \"default\")")
+	c.Flags().StringVarP(namespace, "namespace", "n", "", "namespace (default: that of the kubeconfig's context, or \"default\")")
 }
 
 // addOutput registers -o; the first of valid is the default.
@@ -74,17 +79,46 @@ func addOutput(c *cobra.Command, output *string, valid ...string) {
 
 // selected finds the objects asked for; a name that is not there is the answer no.
 func (in *input) selected(ctx context.Context, info v3.KindInfo, o *getOptions, names []string) ([]v3.Object, error) {
-	objects, err := in.ofKind(ctx, info)
+	namespace := keyArg(info, o.namespace, "").Namespace
+	if o.all {
+		namespace = ""
+	}
+	if len(in.files) > 0 {
+		all, err := in.objects(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all = slices.DeleteFunc(all, func(obj v3.Object) bool { return obj.GetKind() != info.Kind })
+		if len(names) > 0 {
+			return pick(all, info, o.namespace, names)
+		}
+		return slices.DeleteFunc(all, func(obj v3.Object) bool { return namespace != "" && obj.GetNamespace() != namespace }), nil
+	}
+	store, err := in.open(false)
 	if err != nil {
 		return nil, err
 	}
+	defer store.Close()
 	if len(names) > 0 {
-		return pick(objects, info, o.namespace, names)
+		return getAll(ctx, store, info, o.namespace, names)
 	}
-	namespace := keyArg(info, o.namespace, "").Namespace
-	return slices.DeleteFunc(objects, func(obj v3.Object) bool {
-		return info.Namespaced && !o.all && obj.GetNamespace() != namespace
-	}), nil
+	return in.list(ctx, store, info.Kind, namespace)
+}
+
+// getAll asks for objects by name, and for nothing else: who may see these need not be allowed to see all.
+func getAll(ctx context.Context, store datastore.Store, info v3.KindInfo, namespace string, names []string) ([]v3.Object, error) {
+	var out []v3.Object
+	var errs []error
+	for _, name := range names {
+		key := keyArg(info, namespace, name)
+		o, err := store.Get(ctx, key)
+		if err != nil {
+			errs = append(errs, named(key.String(), err))
+			continue
+		}
+		out = append(out, o)
+	}
+	return out, writeError(errors.Join(errs...))
 }
 
 func pick(objects []v3.Object, info v3.KindInfo, namespace string, names []string) ([]v3.Object, error) {
@@ -103,20 +137,6 @@ func pick(objects []v3.Object, info v3.KindInfo, namespace string, names []strin
 		return nil, no(errors.Join(errs...))
 	}
 	return out, nil
-}
-
-// ofKind lists one kind, of files or of the datastore.
-func (in *input) ofKind(ctx context.Context, info v3.KindInfo) ([]v3.Object, error) {
-	if len(in.files) > 0 {
-		all, err := in.objects(ctx)
-		return slices.DeleteFunc(all, func(o v3.Object) bool { return o.GetKind() != info.Kind }), err
-	}
-	store, err := in.open(false)
-	if err != nil {
-		return nil, err
-	}
-	defer store.Close()
-	return in.list(ctx, store, info.Kind)
 }
 
 func printObjects(w io.Writer, info v3.KindInfo, objects []v3.Object, o *getOptions, single bool) error {

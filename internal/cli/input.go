@@ -29,6 +29,7 @@ import (
 type input struct {
 	app    *App
 	files  []string
+	into   string // the namespace of objects of files that name none; "": "default"
 	flags  *pflag.FlagSet
 	warned map[policy.Condition]bool
 }
@@ -50,11 +51,39 @@ func addFiles(c *cobra.Command, files *[]string, help string) {
 	c.Flags().StringArrayVarP(files, "filename", "f", nil, help)
 }
 
-// open opens the datastore. Only a command that writes makes a directory that is not there.
-func (in *input) open(writes bool) (datastore.Store, error) {
+// config is which datastore is meant.
+func (in *input) config() (*config.Config, error) {
 	cfg, err := config.LoadOnly(in.flags, in.app.Env, config.StoreKeys...)
 	if err != nil {
 		return nil, usage(err)
+	}
+	if cfg.Datastore == "" && in.app.Plugin {
+		cfg.Datastore = "kube"
+	}
+	return cfg, nil
+}
+
+// namespace is the one that is named or, where none is, that of kubectl's current context, if its API server is the datastore.
+func (in *input) namespace(named string) (string, error) {
+	if named != "" || in.flags == nil {
+		return cmp.Or(named, "default"), nil
+	}
+	cfg, err := in.config()
+	if err != nil {
+		return "", err
+	}
+	namespace, err := config.Namespace(cfg)
+	if err != nil {
+		return "", openError(err)
+	}
+	return namespace, nil
+}
+
+// open opens the datastore. Only a command that writes makes a directory that is not there.
+func (in *input) open(writes bool) (datastore.Store, error) {
+	cfg, err := in.config()
+	if err != nil {
+		return nil, err
 	}
 	if cfg.Datastore == "" {
 		return nil, usage(errors.New("no datastore: name one with --datastore or FELID_DATASTORE; commands that only read also take files, with -f"))
@@ -117,7 +146,7 @@ func (in *input) stored(ctx context.Context) ([]v3.Object, error) {
 	defer store.Close()
 	var objects []v3.Object
 	for _, kind := range append(slices.Clone(agent.Kinds), stagedKinds...) {
-		list, err := in.list(ctx, store, kind)
+		list, err := in.list(ctx, store, kind, "")
 		if err != nil {
 			return nil, err
 		}
@@ -126,9 +155,9 @@ func (in *input) stored(ctx context.Context) ([]v3.Object, error) {
 	return objects, nil
 }
 
-// list lists one kind, and names what can't be read.
-func (in *input) list(ctx context.Context, store datastore.Store, kind v3.Kind) ([]v3.Object, error) {
-	list, err := store.List(ctx, kind, "")
+// list lists one kind in one namespace, or in all (""), and names what can't be read.
+func (in *input) list(ctx context.Context, store datastore.Store, kind v3.Kind, namespace string) ([]v3.Object, error) {
+	list, err := store.List(ctx, kind, namespace)
 	if err != nil {
 		return nil, unreachable(err)
 	}
@@ -140,7 +169,7 @@ func (in *input) list(ctx context.Context, store datastore.Store, kind v3.Kind) 
 
 // read reads the files, fills in defaults and validates. What is invalid is not among the objects.
 func (in *input) read() (*local.Objects, []v3.FieldError, error) {
-	found, faults, err := local.ReadFilesFrom(in.app.In, in.files...)
+	found, faults, err := local.ReadFilesInto(cmp.Or(in.into, "default"), in.app.In, in.files...)
 	if err != nil {
 		return nil, nil, usage(err)
 	}

@@ -34,6 +34,9 @@ func newLabel(app *App) *cobra.Command {
 		if err != nil {
 			return usage(err)
 		}
+		if namespace, err = in.namespace(namespace); err != nil {
+			return err
+		}
 		store, err := in.open(false)
 		if err != nil {
 			return err

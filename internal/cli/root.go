@@ -25,6 +25,8 @@ type App struct {
 	Env      func(string) (string, bool)
 	// NewDataplane opens the driver that enforces on this host.
 	NewDataplane func(*config.Config, *slog.Logger) (dataplane.Dataplane, error)
+	// Plugin: it is called as a plugin of kubectl, whose API server is the datastore where none is named.
+	Plugin bool
 	// SavedRules is the text of iptables-save of this host, of all families and variants; nil where there is no such thing.
 	SavedRules func(context.Context) (string, error)
 }
@@ -79,9 +81,12 @@ func newRoot(app *App) *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	if app.Plugin {
+		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl felid"}
+	}
 	root.AddCommand(
 		newVersion(app), newAgent(app), newController(app),
-		newValidate(app), newGet(app), newCreate(app), newApply(app), newReplace(app), newDelete(app), newLabel(app),
+		newValidate(app), newGet(app), newCreate(app), newApply(app), newReplace(app), newPatch(app), newDelete(app), newLabel(app),
 		newExplain(app), newTest(app), newDiff(app), newLint(app), newRender(app), newPolicy(app), newEndpoint(app),
 		newDatastore(app), newPreflight(app), newNode(app), newLab(app),
 	)

@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,31 +18,40 @@ import (
 // verb is how the objects of files get into the datastore.
 type verb struct {
 	name, done, short string
-	mode              local.PutMode
+	mode              datastore.PutMode
 }
 
 func newCreate(app *App) *cobra.Command {
-	return newWrite(app, verb{"create", "created", "Create resources; they must not be there", local.PutCreate})
+	return newWrite(app, verb{"create", "created", "Create resources; they must not be there", datastore.PutCreate})
 }
 
 func newApply(app *App) *cobra.Command {
-	return newWrite(app, verb{"apply", "applied", "Create resources, or make them as the files say", local.PutApply})
+	return newWrite(app, verb{"apply", "applied", "Create resources, or make them as the files say", datastore.PutApply})
 }
 
 func newReplace(app *App) *cobra.Command {
-	return newWrite(app, verb{"replace", "replaced", "Replace resources; they must be there", local.PutReplace})
+	return newWrite(app, verb{"replace", "replaced", "Replace resources; they must be there", datastore.PutReplace})
 }
 
 // newWrite makes a command that takes all objects of its files or, where one of them can't be taken, none.
 func newWrite(app *App, v verb) *cobra.Command {
 	c := &cobra.Command{Use: v.name + " -f FILE|DIR|-", Short: v.short, Args: cobra.NoArgs}
+	var namespace string
 	in := addStore(c, app)
 	addFiles(c, &in.files, "file or folder, or - for standard input (repeatable)")
+	addNamespace(c, &namespace)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if len(in.files) == 0 {
 			return usage(errors.New("give files with -f"))
 		}
+		var err error
+		if in.into, err = in.namespace(namespace); err != nil {
+			return err
+		}
 		found, faults, err := in.read()
+		if err == nil {
+			err = elsewhere(found, namespace)
+		}
 		if err != nil {
 			return err
 		}
@@ -57,6 +69,35 @@ func newWrite(app *App, v verb) *cobra.Command {
 	return c
 }
 
+// elsewhere names the objects that are of another namespace than the one that is asked for, if one is.
+func elsewhere(found *local.Objects, namespace string) error {
+	var errs []error
+	say := func(object, file string, line int, in string) {
+		if in != "" && in != namespace {
+			errs = append(errs, fmt.Errorf("%s:%d: %s: metadata.namespace is %s; valid: %s, or none, as --namespace says", file, line, object, in, namespace))
+		}
+	}
+	if namespace == "" {
+		return nil
+	}
+	for i := range found.Found {
+		if f := &found.Found[i]; f.Origin == "" {
+			say(v3.KeyOf(f.Object).String(), f.File, f.Line, f.Object.GetNamespace())
+		}
+	}
+	for _, raw := range found.Raw {
+		_, name, _ := strings.Cut(raw.Origin, " ")
+		in, _, namespaced := strings.Cut(name, "/")
+		if namespaced {
+			say(raw.Origin, raw.File, raw.Line, in)
+		}
+	}
+	if len(errs) > 0 {
+		return usage(errors.Join(errs...))
+	}
+	return nil
+}
+
 // all puts every object, unless one can't be put by what the datastore holds. One that others change meanwhile does not keep back
 // those after it.
 func (v *verb) all(ctx context.Context, app *App, store datastore.Store, found *local.Objects) error {
@@ -71,6 +112,7 @@ func (v *verb) all(ctx context.Context, app *App, store datastore.Store, found *
 		}
 		fmt.Fprintf(app.Out, "%s %s\n", object, what)
 	}
+	slices.SortStableFunc(found.Raw, func(a, b datastore.Raw) int { return cmp.Compare(rawRank(a), rawRank(b)) })
 	for _, raw := range found.Raw {
 		what, err := putRaw(ctx, store, raw, v.mode)
 		if !raw.Enforced() {
@@ -86,6 +128,14 @@ func (v *verb) all(ctx context.Context, app *App, store datastore.Store, found *
 	}
 	printForeign(app.Err, found.Foreign)
 	return writeError(errors.Join(errs...))
+}
+
+// rawRank has namespaces written before what is in them.
+func rawRank(raw datastore.Raw) int {
+	if strings.HasPrefix(raw.Origin, "Namespace ") {
+		return 0
+	}
+	return 1
 }
 
 // named begins an error with its object, unless it does so already.
@@ -135,11 +185,11 @@ func (v *verb) check(ctx context.Context, store datastore.Store, found *local.Ob
 func (v *verb) checkOne(ctx context.Context, store datastore.Store, f *local.Found) ([]v3.FieldError, error) {
 	old, err := store.Get(ctx, v3.KeyOf(f.Object))
 	switch {
-	case errors.Is(err, datastore.ErrNotFound) && v.mode != local.PutReplace:
+	case errors.Is(err, datastore.ErrNotFound) && v.mode != datastore.PutReplace:
 		return nil, nil
 	case err != nil:
 		return nil, err
-	case v.mode == local.PutCreate:
+	case v.mode == datastore.PutCreate:
 		return nil, datastore.ErrExists
 	}
 	faults := v3.ValidateUpdate(old, f.Object)
@@ -148,26 +198,30 @@ func (v *verb) checkOne(ctx context.Context, store datastore.Store, f *local.Fou
 }
 
 // put creates an object, or puts it in the place of what is there. The revision is that of the file if it gives one, so that a file
-// got earlier does not undo what others did since; else that of what is there.
+// got earlier does not undo what others did since; else that of what is there, again where somebody was quicker.
 func (v *verb) put(ctx context.Context, store datastore.Store, f *local.Found) (string, error) {
-	old, err := store.Get(ctx, v3.KeyOf(f.Object))
-	if errors.Is(err, datastore.ErrNotFound) && v.mode != local.PutReplace || v.mode == local.PutCreate {
-		_, err = store.Create(ctx, f.Object)
-		return "created", err
+	for {
+		old, err := store.Get(ctx, v3.KeyOf(f.Object))
+		if errors.Is(err, datastore.ErrNotFound) && v.mode != datastore.PutReplace || v.mode == datastore.PutCreate {
+			_, err = store.Create(ctx, f.Object)
+			if !errors.Is(err, datastore.ErrExists) || v.mode == datastore.PutCreate {
+				return "created", err
+			}
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		o := f.Object.Copy()
+		o.SetResourceVersion(cmp.Or(f.Revision, old.GetResourceVersion()))
+		_, err = store.Update(ctx, o)
+		if !errors.Is(err, datastore.ErrConflict) {
+			return v.done, err
+		}
+		if f.Revision != "" {
+			return "", fmt.Errorf("%w; metadata.resourceVersion is %s, but it is %s now; valid: the object as got anew, or no resourceVersion", err, f.Revision, old.GetResourceVersion())
+		}
 	}
-	if err != nil {
-		return "", err
-	}
-	o := f.Object.Copy()
-	o.SetResourceVersion(old.GetResourceVersion())
-	if f.Revision != "" {
-		o.SetResourceVersion(f.Revision)
-	}
-	_, err = store.Update(ctx, o)
-	if errors.Is(err, datastore.ErrConflict) && f.Revision != "" {
-		err = fmt.Errorf("%w; metadata.resourceVersion is %s, but it is %s now; valid: the object as got anew, or no resourceVersion", err, f.Revision, old.GetResourceVersion())
-	}
-	return v.done, err
 }
 
 // rawStore is a datastore that takes Kubernetes' own objects.

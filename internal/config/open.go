@@ -41,6 +41,16 @@ func open(c *Config, node string, log *slog.Logger) (datastore.Store, error) {
 	return nil, fmt.Errorf("datastore %q: %w; valid: %s", c.Datastore, datastore.ErrInvalid, validStores)
 }
 
+// Namespace is the one that is meant where none is named: that of the kubeconfig's context, or "default".
+func Namespace(c *Config) (string, error) {
+	kind, rest, _ := strings.Cut(c.Datastore, ":")
+	if kind != "kube" {
+		return "default", nil
+	}
+	_, namespace, err := kube.LoadConfig(cmp.Or(rest, c.Kubeconfig), c.Context)
+	return namespace, err
+}
+
 // openKube opens the datastore of a cluster. A node keeps the records of its sandboxes itself, in its state folder.
 func openKube(c *Config, kubeconfig, node string, log *slog.Logger) (datastore.Store, error) {
 	server, _, err := kube.LoadConfig(kubeconfig, c.Context)
