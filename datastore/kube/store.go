@@ -57,7 +57,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kube datastore: %w: %w", datastore.ErrInvalid, err)
 	}
-	v := newViews(c, viewOptions{Records: o.Records, Log: log, Patience: o.Patience})
+	v := newViews(c, viewOptions{Node: o.Node, Records: o.Records, Log: log, Patience: o.Patience})
 	s := newStored(c, newPulses(v.causes, time.Now), cmp.Or(o.Patience, time.Minute), time.Now)
 	return &Store{client: c, stored: s, views: v, reports: newReports(c), records: o.Records}, nil
 }

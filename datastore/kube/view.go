@@ -18,7 +18,9 @@ import (
 
 // viewOptions are those of the views; the zero value is of use.
 type viewOptions struct {
-	// Records are the records of this node's sandboxes; nil: there are none, and none can be written.
+	// Node is this node; "" for none.
+	Node string
+	// Records are the records of its sandboxes; nil: there are none, and none can be written.
 	Records datastore.Store
 	Log     *slog.Logger
 	// Patience is how long a list that lost much must stay so to be believed; 0: a minute.
@@ -118,6 +120,7 @@ func newView(kind v3.Kind, content collection) *view {
 // workloads adds WorkloadEndpoint.
 func (v *views) workloads() {
 	e := newEndpoints()
+	e.node = v.o.Node
 	w := newView(v3.KindWorkloadEndpoint, e)
 	w.endpoints, e.changed, w.records = e, w.changed, make(chan struct{})
 	pods := newSource(podResource, v.up, decodePod, &v.o, v.causes, v3.KindWorkloadEndpoint)

@@ -15,13 +15,15 @@ import (
 // a pod was given; and the records of this node's sandboxes, which say through which interface it is reached. What comes of them is a
 // function of what they are now, in whichever order they came:
 //
-//   - A Pod without a record is an endpoint with the addresses that chosen finds.
+//   - A Pod without a record is an endpoint with the addresses that chosen finds. One of this node has those of its status alone: what a block says
+//     is written before the pod is connected, and the record when it is.
 //   - A record and its Pod are one, as policy/kube merges them; a record of another interface than eth0 has a key of its own.
-//   - A record whose Pod is gone, has finished, or is another one of the same name that has no sandbox here yet, stands for itself: what
-//     it records is there until its DEL. If the Pod is on another node now, the Pod counts.
+//   - A record whose Pod is gone, has finished, or is another one of the same name by now, perhaps on another node, stands for itself: what
+//     it records is there until its DEL.
 //
 // Of a Pod only what differs from others like it is kept, and objects are made when they are asked for.
 type endpoints struct {
+	node   string              // this one; "" for none
 	rows   map[objectName]*row // by the name of the endpoint
 	blocks map[string]*blockClaims
 	// others are the records of pods' interfaces whose keys are not the pod's, by the pod.
@@ -189,9 +191,13 @@ func (e *endpoints) parts(r *row) parts {
 		if of = e.rows[p.podName]; of != nil && r.record.Spec.Pod != "" {
 			p.pod = of.pod
 		}
-		p.sort()
+		p.part()
 	}
-	if p.pod != nil && p.takesAddresses() {
+	switch {
+	case p.pod == nil || !p.takesAddresses():
+	case p.record == nil && e.node != "" && p.pod.node == e.node:
+		p.addresses = chosen(p.pod, nil)
+	default:
 		p.addresses = chosen(p.pod, e.claims(of.name))
 	}
 	return p
@@ -223,20 +229,13 @@ func (p *parts) takesAddresses() bool {
 	return len(p.record.Spec.IPNetworks) == 0 && (iface == "" || iface == kube.DefaultInterface)
 }
 
-// sort drops the pod, or the record, where they are not of each other.
-func (p *parts) sort() {
+// part drops the pod where it is not the record's.
+func (p *parts) part() {
 	if p.pod == nil {
 		return
 	}
-	uid := p.record.Annotations[v3.PodUIDAnnotation]
-	switch {
-	case p.pod.node != "" && p.record.Spec.Node != "" && p.pod.node != p.record.Spec.Node:
-		if p.podName == p.name {
-			p.record = nil
-		} else {
-			p.pod = nil
-		}
-	case uid != "" && uid != string(p.pod.uid):
+	uid, node := p.record.Annotations[v3.PodUIDAnnotation], p.record.Spec.Node
+	if uid != "" && uid != string(p.pod.uid) || node != "" && p.pod.node != "" && node != p.pod.node {
 		p.pod = nil
 	}
 }
