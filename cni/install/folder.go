@@ -119,8 +119,11 @@ func dropTemps(dir string) error {
 	return nil
 }
 
-// programs writes felid-cni, and its other name felid-ipam, from the folder from into dir, and, where felid is the network, portmap if dir
-// has none. hasPortmap tells whether there is one in the end.
+// others are the plugins that a runtime (loopback) and felid's own list (portmap) call. Hosts have them, most often.
+var others = []string{"loopback", "portmap"}
+
+// programs writes felid-cni, and its other name felid-ipam, from the folder from into dir, and, where felid is the network, those of others
+// that dir has not. hasPortmap tells whether that is there in the end.
 func programs(from, dir string, guest bool) (hasPortmap bool, err error) {
 	if err := dropTemps(dir); err != nil {
 		return false, fmt.Errorf("the folder of CNI plugins: %w", err)
@@ -131,17 +134,16 @@ func programs(from, dir string, guest bool) (hasPortmap bool, err error) {
 	if err := putLink(filepath.Join(dir, "felid-ipam"), pluginName); err != nil {
 		return false, fmt.Errorf("writing CNI plugin felid-ipam: %w", err)
 	}
-	_, err = os.Stat(filepath.Join(dir, "portmap"))
-	if guest {
-		return err == nil, nil
+	for _, name := range others {
+		_, err = os.Stat(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) && !guest {
+			err = putProgram(from, dir, name)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		err = putProgram(from, dir, "portmap")
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
+	return err == nil, nil // portmap is the last of them
 }
 
 // putProgram copies a program, unless it is there as it should be.

@@ -59,7 +59,7 @@ func Run(ctx context.Context, o Options) {
 }
 
 // Remove takes the list and the programs of felid away again, the list first. Where felid was the network, pods can't be started or
-// stopped from then on until another plugin's list is there. portmap stays: others may use it.
+// stopped from then on until another plugin's list is there. loopback and portmap stay: others may use them.
 func Remove(binDir, confDir string) error {
 	var paths []string
 	if confDir != "" {

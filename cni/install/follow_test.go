@@ -31,7 +31,7 @@ func newHost(t *testing.T, guest bool) *host {
 	t.Helper()
 	h := &host{t: t, now: time.Now()}
 	o := Options{BinDir: t.TempDir(), ConfDir: t.TempDir(), From: t.TempDir(), Socket: socket, Guest: guest, Log: slog.New(slog.NewTextHandler(&h.log, nil))}
-	for name, text := range map[string]string{"felid-cni": "the plugin", "portmap": "felid's portmap"} {
+	for name, text := range map[string]string{"felid-cni": "the plugin", "portmap": "felid's portmap", "loopback": "felid's loopback"} {
 		if err := os.WriteFile(filepath.Join(o.From, name), []byte(text), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -89,7 +89,8 @@ func TestOwnerInstalls(t *testing.T) {
 	if got := h.list(); got != string(ownList(socket, true)) {
 		t.Errorf("%s", got)
 	}
-	if h.program("felid-cni") != "the plugin" || h.program("felid-ipam") != "the plugin" || h.program("portmap") != "felid's portmap" {
+	if h.program("felid-cni") != "the plugin" || h.program("felid-ipam") != "the plugin" || h.program("portmap") != "felid's portmap" ||
+		h.program("loopback") != "felid's loopback" {
 		t.Error("the programs are not what they were copied from")
 	}
 	left, err := filepath.Glob(filepath.Join(h.o.BinDir, tempPrefix+"*"))
@@ -252,7 +253,7 @@ func TestRemove(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for dir, want := range map[string][]string{h.o.BinDir: {"portmap"}, h.o.ConfDir: {"10-azure.conflist"}} {
+	for dir, want := range map[string][]string{h.o.BinDir: {"loopback", "portmap"}, h.o.ConfDir: {"10-azure.conflist"}} {
 		var left []string
 		names, err := os.ReadDir(dir)
 		for _, d := range names {
