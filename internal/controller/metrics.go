@@ -16,6 +16,8 @@ type Metrics struct {
 	poolAddresses, poolAllocated, poolBlocks *prometheus.GaugeVec
 	suspects, requests                       prometheus.Gauge
 	hostEndpoints                            prometheus.Gauge
+	// policies that are not in force on all nodes yet, those that failed on some, and nodes that have never reported.
+	policiesWaiting, policiesFailed, silentNodes prometheus.Gauge
 }
 
 // NewMetrics registers the metrics with r.
@@ -44,6 +46,11 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		hostEndpoints: gauge("auto_host_endpoints", "Automatic host endpoints."),
 		suspects:      gauge("suspect_addresses", "Addresses that nobody seems to have, and that are freed after the grace period."),
 		requests:      gauge("block_requests", "Nodes' requests for a block that can't be met yet."),
+
+		policiesWaiting: gauge("policies_waiting", "Policies that some node has not applied yet as they are."),
+		policiesFailed:  gauge("policies_failed", "Policies that are not in force on some node that has tried."),
+		silentNodes:     gauge("silent_nodes", "Nodes that have never reported: no agent runs there."),
+
 		poolAddresses: byPool("addresses", "Addresses of a pool."),
 		poolAllocated: byPool("allocated", "Addresses of a pool that are taken."),
 		poolBlocks:    byPool("blocks", "Blocks of a pool that nodes have."),

@@ -126,6 +126,13 @@ func (s *policyStatuses) takeReport(node string, r *v1alpha1.NodeReport) (items 
 	return items
 }
 
+// Measure implements Measurer.
+func (s *policyStatuses) Measure(m *Metrics) {
+	m.policiesWaiting.Set(float64(s.waiting))
+	m.policiesFailed.Set(float64(len(s.tally.failed)))
+	m.silentNodes.Set(float64(s.tally.silent()))
+}
+
 // Update implements Reconciler.
 func (s *policyStatuses) Update(key v3.Key, o v3.Object) []v3.Key {
 	switch key.Kind {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -343,6 +344,67 @@ func TestWorkIsInProportion(t *testing.T) {
 			w.expect(policyKey(fmt.Sprintf("p%03d", i)), 0, "Programmed", metav1.ConditionTrue, "Programmed", "Programmed on 300 of 300 nodes")
 		}
 	})
+}
+
+// BenchmarkPolicyChange is one change of one of 5,000 policies that 5,000 nodes tell of, one by one: all that the controller computes for it, and how often
+// it writes, when nodes tell as fast as they may.
+func BenchmarkPolicyChange(b *testing.B) {
+	const nodes, policies = 5000, 5000
+	s := newPolicyStatuses(dstest.NewReports())
+	for i := range nodes {
+		s.Update(v3.Key{Kind: v3.KindNode, Name: nodeName(i)}, &v3.Node{})
+		s.takeReport(nodeName(i), report(nodeName(i), policies))
+	}
+	now := time.Unix(1_000_000, 0)
+	plan := func(key v3.Key) time.Duration {
+		step := s.Plan(key, now)
+		for _, w := range step.Writes {
+			s.Update(key, w.Object)
+		}
+		return step.Again
+	}
+	s.synced = true
+	for i := range policies {
+		p := newPolicy(fmt.Sprintf("p%04d", i))
+		p.ResourceVersion = "1"
+		s.Update(v3.KeyOf(p), p)
+		plan(v3.KeyOf(p))
+	}
+	now = now.Add(time.Minute)
+	for key := range s.policies {
+		plan(key)
+	}
+	if s.waiting != 0 {
+		b.Fatalf("%d policies wait", s.waiting)
+	}
+	b.ReportAllocs()
+	writes := 0
+	for i := 0; b.Loop(); i++ {
+		p := newPolicy(fmt.Sprintf("p%04d", i%policies))
+		revision := uint64(policies + i + 1)
+		p.Generation, p.ResourceVersion = int64(i+2), strconv.FormatUint(revision, 10)
+		key := v3.KeyOf(p)
+		next := now
+		for _, item := range s.Update(key, p) {
+			next = now.Add(plan(item))
+		}
+		for n := range nodes {
+			s.takeReport(nodeName(n), report(nodeName(n), revision))
+			if now = now.Add(time.Second / nodeReportsPerSecond); now.After(next) {
+				before := s.policies[key].written
+				next = now.Add(plan(key))
+				if s.policies[key].written != before {
+					writes++
+				}
+			}
+		}
+		now = now.Add(time.Minute)
+		plan(key)
+		if s.waiting != 0 {
+			b.Fatal("the policy still waits")
+		}
+	}
+	b.ReportMetric(float64(writes+b.N)/float64(b.N), "writes/change")
 }
 
 func TestPolicyReportNames(t *testing.T) {

@@ -231,6 +231,17 @@ func (t *tally) remove(node string, key v3.Key, s *said) {
 	}
 }
 
+// silent counts the nodes of the cluster that have no report.
+func (t *tally) silent() int {
+	n := 0
+	for _, node := range t.nodes {
+		if node.member && node.report == nil {
+			n++
+		}
+	}
+	return n
+}
+
 // maxNodesNamed is how many nodes a message names.
 const maxNodesNamed = 3
 
