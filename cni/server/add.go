@@ -111,6 +111,8 @@ func (s *Server) view(ctx context.Context, c *call) (*v3.WorkloadEndpoint, error
 		return nil, fmt.Errorf("reading pod %s/%s: %w", c.pod.Namespace, c.pod.Name, err)
 	case c.pod.UID != "" && view.UID != "" && view.Spec.ContainerID == "" && string(view.UID) != c.pod.UID:
 		return nil, fmt.Errorf("pod %s/%s is known with UID %s, not %s: another pod of that name came or went", c.pod.Namespace, c.pod.Name, view.UID, c.pod.UID)
+	case c.pod.UID != "" && view.Annotations[v3.PodUIDAnnotation] != "" && view.Annotations[v3.PodUIDAnnotation] != c.pod.UID:
+		return nil, fmt.Errorf("pod %s/%s: the sandbox of another pod of that name, with UID %s, is still there", c.pod.Namespace, c.pod.Name, view.Annotations[v3.PodUIDAnnotation])
 	case view.Spec.ContainerID != "" && view.Spec.ServiceAccountName == "":
 		return nil, nil // the record of another interface, with no Pod behind it: every Pod has a service account
 	}

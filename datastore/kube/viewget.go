@@ -115,7 +115,7 @@ func (v *views) getPod(ctx context.Context, key v3.Key, p *parts) error {
 	}
 	p.pod = newSharer().fold(view)
 	if p.record != nil {
-		p.sort()
+		p.part()
 	}
 	if p.pod != nil && p.takesAddresses() {
 		w := v.byKind[v3.KindWorkloadEndpoint]
