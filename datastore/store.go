@@ -86,8 +86,8 @@ type Batch struct {
 // it as it was.
 type StatusStore interface {
 	Store
-	// UpdateStatus replaces the status alone if the object's revision is still o's, else ErrConflict; ErrUnsupported for a kind that has
-	// none. A view's conditions are written where Kubernetes' own object has them.
+	// UpdateStatus replaces the status alone if the object's revision is still o's, else ErrConflict; an empty revision replaces that of
+	// whatever is there. ErrUnsupported for a kind that has none. A view's conditions are written where Kubernetes' own object has them.
 	UpdateStatus(ctx context.Context, o v3.Object) (v3.Object, error)
 }
 

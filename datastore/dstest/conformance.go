@@ -49,6 +49,7 @@ func RunConformance(t *testing.T, open func(t *testing.T) datastore.Store, limit
 		{"Watch under concurrent writers converges in order", testWatchOrder},
 		{"Syncer follows", testSyncer},
 		{"Cancelled context", testCancelled},
+		{"Status is written apart, where it is", testStatus},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -245,6 +246,12 @@ func names(objects []v3.Object) []string {
 	return out
 }
 
+func globalSet(name string) *v3.GlobalNetworkSet {
+	o := &v3.GlobalNetworkSet{}
+	o.Name = name
+	return o
+}
+
 func testNames(t *testing.T, s datastore.Store, dnsOnly bool) {
 	long := ""
 	for len(long) < 253 {
@@ -253,18 +260,18 @@ func testNames(t *testing.T, s datastore.Store, dnsOnly bool) {
 	kept := 0
 	for _, name := range []string{"kns.ns", "web-1+net1", "a:b", "con", "A", "a", long, long[:252] + "y"} {
 		if dnsOnly && strings.ContainsAny(name, "+:A") {
-			_, err := s.Create(t.Context(), tier(name, 1))
+			_, err := s.Create(t.Context(), globalSet(name))
 			wantError(t, "Create of a name that is no DNS name", err, datastore.ErrInvalid)
 			continue
 		}
 		kept++
-		created := mustCreate(t, s, tier(name, 1))
-		got, err := s.Get(t.Context(), v3.Key{Kind: v3.KindTier, Name: name})
+		created := mustCreate(t, s, globalSet(name))
+		got, err := s.Get(t.Context(), v3.Key{Kind: v3.KindGlobalNetworkSet, Name: name})
 		if err != nil || !cmp.Equal(created, got) {
 			t.Errorf("%q: %v\n%s", name, err, cmp.Diff(created, got))
 		}
 	}
-	if n := len(mustList(t, s, v3.KindTier, "").Objects); n != kept {
+	if n := len(mustList(t, s, v3.KindGlobalNetworkSet, "").Objects); n != kept {
 		t.Errorf("list has %d objects, want %d", n, kept)
 	}
 }

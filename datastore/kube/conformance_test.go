@@ -11,11 +11,12 @@ import (
 
 func TestConformance(t *testing.T) {
 	server := kubernetes.Shared(t)
-	kinds := []v3.Kind{v3.KindTier, v3.KindNetworkSet, v3.KindIPReservation}
-	applyLoose(t, server, kinds...)
+	kinds := []v3.Kind{v3.KindTier, v3.KindNetworkSet, v3.KindGlobalNetworkSet, v3.KindIPReservation}
+	server.InstallCRDs(t)
 	for _, namespace := range []string{"ns", "a", "b", "a-b"} {
 		server.Namespace(t, namespace)
 	}
+	t.Cleanup(func() { empty(t, openOn(t, server), kinds...) })
 	dstest.RunConformance(t, func(t *testing.T) datastore.Store {
 		empty(t, openOn(t, server), kinds...)
 		s, err := Open(Options{Config: server.Config, Log: testLog(t)})

@@ -76,7 +76,7 @@ func isPage(u *url.URL) bool { return u.Query().Get("continue") != "" }
 func TestPagesUnderChanges(t *testing.T) {
 	const n = 1201
 	server := kubernetes.Shared(t)
-	applyLoose(t, server, v3.KindNetworkSet)
+	server.InstallCRDs(t)
 	server.Namespace(t, "paged")
 	direct := openOn(t, server)
 	t.Cleanup(func() { empty(t, openOn(t, server), v3.KindNetworkSet) })
@@ -189,14 +189,14 @@ func listFrom(t testing.TB, handler http.Handler) *client {
 }
 
 func TestListHoldsLittle(t *testing.T) {
-	const n = 100_000
+	const n = 20_000
 	c := listFrom(t, serveList(n, writeSet))
 	var before, at runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	seen, most := 0, uint64(0)
 	revision, err := c.list(t.Context(), storedOf(v3.KindNetworkSet), "", nil, func(raw []byte) error {
-		if seen++; seen%10_000 == 0 {
+		if seen++; seen%5_000 == 0 {
 			runtime.GC()
 			runtime.ReadMemStats(&at)
 			most = max(most, at.HeapAlloc)

@@ -20,10 +20,10 @@ func recordAgent(agents chan<- string) func(http.ResponseWriter, *http.Request) 
 	}
 }
 
-func TestServerKilledForAWhile(t *testing.T) {
-	server := kubernetes.Start(t, kubernetes.Options{})
+func testStoredThroughOutage(t *testing.T, server *kubernetes.Server) {
 	applyLoose(t, server, v3.KindTier, v3.KindNetworkSet)
 	s := openOn(t, server, quick)
+	t.Cleanup(func() { empty(t, s, v3.KindTier) })
 	kept := mustCreate(t, s, newTier("kept", 1))
 	f := syncOf(t, s, v3.KindTier, v3.KindNetworkSet)
 	f.until("in sync", func() bool { return f.inSync && f.has(kept) })
@@ -44,8 +44,7 @@ func TestServerKilledForAWhile(t *testing.T) {
 	}
 }
 
-func TestServerEmptied(t *testing.T) {
-	server := kubernetes.Start(t, kubernetes.Options{})
+func testStoredEmptied(t *testing.T, server *kubernetes.Server) {
 	applyLoose(t, server, v3.KindTier)
 	s := openOn(t, server, quick, func(o *Options) { o.Patience = 3 * time.Second })
 	for _, name := range []string{"a", "b", "c"} {
@@ -74,7 +73,7 @@ func TestServerEmptied(t *testing.T) {
 
 func TestConnectionCut(t *testing.T) {
 	server := kubernetes.Shared(t)
-	applyLoose(t, server, v3.KindTier)
+	server.InstallCRDs(t)
 	w, config := newWire(t, server)
 	s := openOn(t, server, quick, func(o *Options) { o.Config = config })
 	t.Cleanup(func() { empty(t, openOn(t, server), v3.KindTier) })
@@ -105,7 +104,7 @@ func TestConnectionCut(t *testing.T) {
 
 func TestConnectionStalls(t *testing.T) {
 	server := kubernetes.Shared(t)
-	applyLoose(t, server, v3.KindTier)
+	server.InstallCRDs(t)
 	w, config := newWire(t, server)
 	s := openOn(t, server, quick, func(o *Options) { o.Config = config })
 	t.Cleanup(func() { empty(t, openOn(t, server), v3.KindTier) })
@@ -124,7 +123,7 @@ func TestConnectionStalls(t *testing.T) {
 // TestWatchStalls has the connection live, and the answer to a watch stand still, as behind a proxy that is stuck.
 func TestWatchStalls(t *testing.T) {
 	server := kubernetes.Shared(t)
-	applyLoose(t, server, v3.KindTier)
+	server.InstallCRDs(t)
 	p, config := newProxy(t, server)
 	var watches atomic.Int32
 	p.on(func(w http.ResponseWriter, r *http.Request) bool {
@@ -152,7 +151,7 @@ func TestWatchStalls(t *testing.T) {
 
 func TestRefusalsAndErrors(t *testing.T) {
 	server := kubernetes.Shared(t)
-	applyLoose(t, server, v3.KindTier)
+	server.InstallCRDs(t)
 	p, config := newProxy(t, server)
 	s := openOn(t, server, quick, func(o *Options) { o.Config = config })
 	t.Cleanup(func() { empty(t, openOn(t, server), v3.KindTier) })
@@ -199,7 +198,7 @@ func TestRefusalsAndErrors(t *testing.T) {
 
 func TestRestoredServerIsFound(t *testing.T) {
 	server := kubernetes.Shared(t)
-	applyLoose(t, server, v3.KindTier)
+	server.InstallCRDs(t)
 	s := openOn(t, server, quick)
 	events, err := s.Watch(t.Context(), v3.KindTier, "1")
 	if err != nil {

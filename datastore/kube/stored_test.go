@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/datastore"
 	"github.com/felid-net/felid/test/kubernetes"
@@ -27,8 +25,24 @@ func apply(t *testing.T, server *kubernetes.Server, yaml string, args ...string)
 	server.Kubectl(t, append([]string{"apply", "-f", file}, args...)...)
 }
 
-func TestUnknownFieldsAndAnnotationsSurvive(t *testing.T) {
-	server := kubernetes.Shared(t)
+// TestServerOfItsOwn is what needs a server that is stopped, or CRDs without the schemas that keep bad objects out.
+func TestServerOfItsOwn(t *testing.T) {
+	server := kubernetes.Start(t, kubernetes.Options{})
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *kubernetes.Server)
+	}{
+		{"A CRD is missing at first", testMissingDefinition},
+		{"What an update does not know survives it", testUnknownFieldsSurvive},
+		{"What can't be read is a fault and not gone", testUnreadable},
+		{"Killed for a while", testStoredThroughOutage},
+		{"Restarted empty", testStoredEmptied},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, server) })
+	}
+}
+
+func testUnknownFieldsSurvive(t *testing.T, server *kubernetes.Server) {
 	applyLoose(t, server, v3.KindTier, v3.KindIPAMHandle)
 	s := openOn(t, server)
 	apply(t, server, `
@@ -78,50 +92,7 @@ spec: {handleID: survives, block: {}, future: yes}
 	}
 }
 
-func TestStatusIsWrittenApart(t *testing.T) {
-	server := kubernetes.Shared(t)
-	applyLoose(t, server, v3.KindTier, v3.KindIPReservation)
-	s := openOn(t, server)
-	ctx := t.Context()
-	created := mustCreate(t, s, newTier("status", 1))
-	t.Cleanup(func() { empty(t, s, v3.KindTier, v3.KindIPReservation) })
-	accepted := metav1.Condition{Type: "Accepted", Status: metav1.ConditionTrue, Reason: "Valid", LastTransitionTime: metav1.Now()}
-	with := created.Copy().(*v3.Tier)
-	with.Status.Conditions = []metav1.Condition{accepted}
-	with.Spec.Order = nil // not what is asked for
-	second, err := s.UpdateStatus(ctx, with)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := second.(*v3.Tier); len(got.Status.Conditions) != 1 || got.Spec.Order == nil {
-		t.Errorf("after UpdateStatus: %+v", got)
-	}
-	if _, err := s.UpdateStatus(ctx, with); !errors.Is(err, datastore.ErrConflict) {
-		t.Errorf("UpdateStatus with an old revision: %v", err)
-	}
-	plain := second.Copy().(*v3.Tier)
-	plain.Status, plain.Spec.DefaultAction = v3.TierStatus{}, v3.Pass
-	third, err := s.Update(ctx, plain)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := third.(*v3.Tier); len(got.Status.Conditions) != 1 || got.Spec.DefaultAction != v3.Pass {
-		t.Errorf("after Update: %+v", got)
-	}
-	none := &v3.IPReservation{}
-	none.Name = "none"
-	if _, err := s.UpdateStatus(ctx, mustCreate(t, s, none)); !errors.Is(err, datastore.ErrUnsupported) {
-		t.Errorf("UpdateStatus of a kind without: %v", err)
-	}
-	gone := newTier("not-there", 1)
-	gone.ResourceVersion = "1"
-	if _, err := s.UpdateStatus(ctx, gone); !errors.Is(err, datastore.ErrNotFound) {
-		t.Errorf("UpdateStatus of what is not there: %v", err)
-	}
-}
-
-func TestUnreadableIsAFaultAndNotGone(t *testing.T) {
-	server := kubernetes.Shared(t)
+func testUnreadable(t *testing.T, server *kubernetes.Server) {
 	applyLoose(t, server, v3.KindHostEndpoint)
 	s := openOn(t, server)
 	t.Cleanup(func() { empty(t, s, v3.KindHostEndpoint) })
@@ -156,8 +127,7 @@ func TestUnreadableIsAFaultAndNotGone(t *testing.T) {
 	f.until("gone, fault and all", func() bool { return f.have[key] == nil && len(f.faults) == 0 })
 }
 
-func TestMissingDefinition(t *testing.T) {
-	server := kubernetes.Shared(t)
+func testMissingDefinition(t *testing.T, server *kubernetes.Server) {
 	s := openOn(t, server)
 	o := &v3.IPAMConfiguration{} // of a kind that no other test needs
 	o.Name = "default"
@@ -186,7 +156,7 @@ func TestMissingDefinition(t *testing.T) {
 
 func TestForbidden(t *testing.T) {
 	server := kubernetes.Shared(t)
-	applyLoose(t, server, v3.KindTier)
+	server.InstallCRDs(t)
 	s := openOn(t, server, func(o *Options) { o.Config = server.As("nobody", nil) })
 	_, err := s.List(t.Context(), v3.KindTier, "")
 	if !errors.Is(err, datastore.ErrForbidden) {
@@ -204,7 +174,7 @@ func TestForbidden(t *testing.T) {
 
 func TestInvalidNamesTheField(t *testing.T) {
 	server := kubernetes.Shared(t)
-	applyLoose(t, server, v3.KindTier, v3.KindNetworkSet)
+	server.InstallCRDs(t)
 	s := openOn(t, server)
 	o := newTier("a", 1)
 	o.Labels = map[string]string{"x": "not a label!"}
@@ -222,7 +192,7 @@ func TestInvalidNamesTheField(t *testing.T) {
 func TestThousandConflictingWritesLoseNothing(t *testing.T) {
 	const writers, each = 4, 250
 	server := kubernetes.Shared(t)
-	applyLoose(t, server, v3.KindIPAMHandle)
+	server.InstallCRDs(t)
 	o := &v3.IPAMHandle{Spec: v3.IPAMHandleSpec{HandleID: "counter", Block: map[string]int{"count": 0}}}
 	o.Name = "counter"
 	watcher := openOn(t, server)
@@ -235,15 +205,17 @@ func TestThousandConflictingWritesLoseNothing(t *testing.T) {
 		s := openOn(t, server)
 		group.Go(func() {
 			for range each {
-				conflicts[i] += add(t, s, key)
+				if !add(t, s, key, &conflicts[i]) {
+					return
+				}
 			}
 		})
 	}
+	group.Wait()
 	f.until("all counted", func() bool {
 		got, _ := f.have[key].(*v3.IPAMHandle)
 		return got != nil && got.Spec.Block["count"] == writers*each
 	})
-	group.Wait()
 	all := 0
 	for _, n := range conflicts {
 		all += n
@@ -262,30 +234,28 @@ func TestThousandConflictingWritesLoseNothing(t *testing.T) {
 	t.Log(all, "conflicts")
 }
 
-// add counts one up, and returns how often somebody else was first.
-func add(t *testing.T, s *Store, key v3.Key) (conflicts int) {
+// add counts one up, and how often somebody else was first; false: it can't.
+func add(t *testing.T, s *Store, key v3.Key, conflicts *int) bool {
 	for {
 		o, err := s.Get(t.Context(), key)
-		if err != nil {
-			t.Error(err)
-			return conflicts
-		}
-		changed := o.Copy().(*v3.IPAMHandle)
-		changed.Spec.Block["count"]++
-		if _, err = s.Update(t.Context(), changed); err == nil {
-			return conflicts
+		if err == nil {
+			changed := o.Copy().(*v3.IPAMHandle)
+			changed.Spec.Block["count"]++
+			_, err = s.Update(t.Context(), changed)
 		}
 		if !errors.Is(err, datastore.ErrConflict) {
-			t.Error(err)
-			return conflicts
+			if err != nil {
+				t.Error(err)
+			}
+			return err == nil
 		}
-		conflicts++
+		*conflicts++
 	}
 }
 
 func TestUserAgent(t *testing.T) {
 	server := kubernetes.Shared(t)
-	applyLoose(t, server, v3.KindTier)
+	server.InstallCRDs(t)
 	p, config := newProxy(t, server)
 	agents := make(chan string, 10)
 	p.on(recordAgent(agents))

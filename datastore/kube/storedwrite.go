@@ -148,15 +148,32 @@ func (s *stored) updateStatus(ctx context.Context, o v3.Object) (v3.Object, erro
 	if !ok {
 		return nil, fmt.Errorf("%s: its status: %w: the kind has none", key, datastore.ErrUnsupported)
 	}
-	if o.GetResourceVersion() == "" {
-		return nil, fmt.Errorf("%s: its status: %w: metadata.resourceVersion is empty; valid: that of the object that the status is about", key, datastore.ErrInvalid)
+	for {
+		at := o
+		if o.GetResourceVersion() == "" {
+			if at, err = s.get(ctx, key); err != nil {
+				return nil, err
+			}
+		}
+		updated, err := s.sendStatus(ctx, k, at, status)
+		if o.GetResourceVersion() != "" || !errors.Is(err, datastore.ErrConflict) {
+			return updated, err
+		}
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("%s: %w", key, ctx.Err())
+		}
 	}
-	meta := map[string]any{"name": key.Name, "resourceVersion": o.GetResourceVersion()}
+}
+
+// sendStatus writes the status of the object with at's name and revision.
+func (s *stored) sendStatus(ctx context.Context, k *storedKind, at v3.Object, status any) (v3.Object, error) {
+	key := v3.KeyOf(at)
+	meta := map[string]any{"name": key.Name, "resourceVersion": at.GetResourceVersion()}
 	if key.Namespace != "" {
 		meta["namespace"] = key.Namespace
 	}
-	if o.GetUID() != "" {
-		meta["uid"] = o.GetUID()
+	if at.GetUID() != "" {
+		meta["uid"] = at.GetUID()
 	}
 	body, err := json.Marshal(map[string]any{"apiVersion": v3.APIVersion, "kind": key.Kind, "metadata": meta, "status": status})
 	if err != nil {
