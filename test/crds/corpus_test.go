@@ -168,7 +168,8 @@ func explain(kind v3.Kind, f fault) string {
 
 // compare tells how the verdicts on an object differ: not at all, by Differences, or without a reason.
 func compare(kind v3.Kind, faults []fault, server answer) (differences []string, problem string) {
-	accepted := server.code < 300
+	// An object whose name is taken has been judged before, and found good.
+	accepted := server.code < 300 || server.code == http.StatusConflict
 	switch {
 	case server.code >= 500 || server.code == http.StatusNotFound:
 		return nil, "the API server fails: " + server.String()
