@@ -15,8 +15,9 @@ func storeCaller(t *testing.T) (caller, string) {
 	return caller{t: t, env: map[string]string{"FELID_DATASTORE": "local:" + dir}}, dir
 }
 
-func TestApplyGetLabelDelete(t *testing.T) {
-	c, _ := storeCaller(t)
+func TestApplyGetLabelDelete(t *testing.T) { eachStore(t, testApplyGetLabelDelete) }
+
+func testApplyGetLabelDelete(t *testing.T, c caller) {
 	o := c.ok("apply", "-f", "../../test/examples/09-tiered-well-scoped.yaml")
 	if diff := cmp.Diff("Tier application created\nNetworkPolicy web-ns/application.well-scoped-policy created\n", o.out); diff != "" {
 		t.Error(diff)
@@ -50,14 +51,15 @@ func TestApplyGetLabelDelete(t *testing.T) {
 	}
 }
 
-func TestCreateAndReplace(t *testing.T) {
-	c, _ := storeCaller(t)
+func TestCreateAndReplace(t *testing.T) { eachStore(t, testCreateAndReplace) }
+
+func testCreateAndReplace(t *testing.T, c caller) {
 	const two = "apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {name: a}\n---\napiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {name: b}\n"
 	c.in = two
 	if o := c.run("replace", "-f", "-"); o.status != exitNo || o.out != "" {
 		t.Errorf("replace of what is not there: status %d\n%s", o.status, o.out)
 	} else {
-		wants(t, o.err, "-:1: Tier a: not found", "-:5: Tier b: not found", "nothing was replaced")
+		wants(t, o.err, "-:1: Tier a: ", "-:5: Tier b: ", "not found", "nothing was replaced")
 	}
 	wants(t, c.ok("create", "-f", "-").out, "Tier a created\nTier b created")
 	c.ok("delete", "tier", "b")
@@ -96,8 +98,9 @@ func TestRoundTrip(t *testing.T) {
 }
 
 // TestRevisionOfAFile: a file that was got earlier does not undo what others did since.
-func TestRevisionOfAFile(t *testing.T) {
-	c, _ := storeCaller(t)
+func TestRevisionOfAFile(t *testing.T) { eachStore(t, testRevisionOfAFile) }
+
+func testRevisionOfAFile(t *testing.T, c caller) {
 	c.ok("apply", "-f", "testdata/policies.yaml")
 	c.in = c.ok("get", "tier", "ops", "-o", "yaml").out
 	wants(t, c.in, "resourceVersion: ")
@@ -114,15 +117,17 @@ func TestRevisionOfAFile(t *testing.T) {
 	c.ok("apply", "-f", "-") // nobody's change is undone
 }
 
-func TestNotEnforcedIsStoredAndSaid(t *testing.T) {
-	c, _ := storeCaller(t)
+func TestNotEnforcedIsStoredAndSaid(t *testing.T) { eachStore(t, testNotEnforcedIsStoredAndSaid) }
+
+func testNotEnforcedIsStoredAndSaid(t *testing.T, c caller) {
 	c.in = "apiVersion: projectcalico.org/v3\nkind: BGPPeer\nmetadata: {name: tor}\nspec: {peerIP: 192.0.2.9, asNumber: 64512}\n"
 	wants(t, c.ok("apply", "-f", "-").out, "BGPPeer tor created (NotEnforced)")
 	wants(t, c.ok("get", "bgppeers").out, "NAME  STATUS\ntor   NotEnforced\n")
 	o := c.ok("get", "bgppeer", "tor", "-o", "yaml")
 	wants(t, o.out, "peerIP: 192.0.2.9", "asNumber: 64512")
 	wants(t, o.err, "NotEnforced")
-	wants(t, c.ok("apply", "-f", "testdata/cluster.yaml").out, "HostEndpoint node-2-eth0 created\n")
+	c.in = "apiVersion: projectcalico.org/v3\nkind: HostEndpoint\nmetadata: {name: node-2-eth0}\nspec: {node: node-2, interfaceName: eth0}\n"
+	wants(t, c.ok("apply", "-f", "-").out, "HostEndpoint node-2-eth0 created\n")
 	wants(t, c.ok("get", "hep").out, "node-2-eth0  node-2  eth0")
 }
 
@@ -135,8 +140,9 @@ func TestApplyWarns(t *testing.T) {
 }
 
 // TestChangeThatIsNotAllowed: what may not change keeps back all objects of the call.
-func TestChangeThatIsNotAllowed(t *testing.T) {
-	c, _ := storeCaller(t)
+func TestChangeThatIsNotAllowed(t *testing.T) { eachStore(t, testChangeThatIsNotAllowed) }
+
+func testChangeThatIsNotAllowed(t *testing.T, c caller) {
 	c.ok("apply", "-f", "../../test/examples/01-ippool-dmz.yaml")
 	data, err := os.ReadFile("../../test/examples/01-ippool-dmz.yaml")
 	if err != nil {

@@ -227,8 +227,8 @@ func Shared(t testing.TB) *Server {
 	return shared.server
 }
 
-// Main runs a package's tests, and ends what Shared has started.
-func Main(m *testing.M) int {
+// Main runs a package's tests (m is its *testing.M, or what runs that), and ends what Shared has started.
+func Main(m interface{ Run() int }) int {
 	defer func() {
 		if shared.server != nil {
 			shared.server.end()
