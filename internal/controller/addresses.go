@@ -102,12 +102,7 @@ func (a *addresses) Update(key v3.Key, o v3.Object) []v3.Key {
 	case v3.KindWorkloadEndpoint:
 		return a.updateEndpoint(key, o)
 	case v3.KindNode:
-		delete(a.nodes, key.Name)
-		if o != nil {
-			a.nodes[key.Name] = true
-			delete(a.gone, key.Name)
-		}
-		return a.byNode.of(key.Name)
+		return a.updateNode(key.Name, o != nil)
 	case v3.KindIPPool:
 		return a.updatePool(key, o)
 	case kindControllers:
@@ -200,6 +195,28 @@ func (a *addresses) removeFrom(pod podName, endpoint string) bool {
 	return len(left) < len(list)
 }
 
+func (a *addresses) updateNode(name string, there bool) []v3.Key {
+	none := len(a.nodes) == 0
+	delete(a.nodes, name)
+	if there {
+		a.nodes[name] = true
+		delete(a.gone, name)
+	}
+	if none && there {
+		return a.all() // from now on others are missing
+	}
+	return a.byNode.of(name)
+}
+
+// all are the blocks.
+func (a *addresses) all() []v3.Key {
+	items := make([]v3.Key, 0, len(a.blocks))
+	for key := range a.blocks {
+		items = append(items, key)
+	}
+	return items
+}
+
 func (a *addresses) updatePool(key v3.Key, o v3.Object) []v3.Key {
 	delete(a.ending, key.Name)
 	object, ok := o.(*v3.IPPool)
@@ -237,11 +254,7 @@ func (a *addresses) reconfigure(o v3.Object) []v3.Key {
 			a.configured = period
 		}
 	}
-	items := make([]v3.Key, 0, len(a.blocks))
-	for key := range a.blocks {
-		items = append(items, key)
-	}
-	return items
+	return a.all()
 }
 
 func (a *addresses) grace() time.Duration { return cmp.Or(a.setting, a.configured) }
@@ -274,7 +287,7 @@ func (a *addresses) Plan(item v3.Key, now time.Time) Step {
 		return Step{Again: again}
 	}
 	write := Write{
-		Verb: Update, Object: look.block.Without(due), Verify: a.prove(look, due), Note: "freed addresses that nobody has: " + strings.Join(reasons, ", "),
+		Verb: Update, Object: look.block.Without(due), Verify: prove(look, due), Note: "freed addresses that nobody has: " + strings.Join(reasons, ", "),
 	}
 	return Step{Writes: []Write{write}, Again: again}
 }
@@ -331,7 +344,7 @@ func (a *addresses) leaked(look *blockLook, al *ipam.Allocation, now time.Time) 
 		return ""
 	}
 	if pod, ok := podOf(al); ok {
-		return leakedBy(al, look.nodeOf(al), a.pods[pod], a.rivals(pod))
+		return leakedBy(al, look.nodeOf(al), a.pods[pod], look.allocations)
 	}
 	if al.Released {
 		return "it was given back"
@@ -342,30 +355,11 @@ func (a *addresses) leaked(look *blockLook, al *ipam.Allocation, now time.Time) 
 	return ""
 }
 
-// rivals are all addresses that blocks give to a pod.
-func (a *addresses) rivals(pod podName) []ipam.Allocation {
-	var out []ipam.Allocation
-	for key := range a.byPod[pod] {
-		for _, al := range a.blocks[key].allocations {
-			if name, ok := podOf(&al); ok && name == pod {
-				out = append(out, al)
-			}
-		}
-	}
-	return out
-}
-
 // prove makes what reads again, of each address, the pod or node that must not have it. It is called beside the loop.
-func (a *addresses) prove(look *blockLook, due []ipam.Allocation) func(context.Context, Reader) error {
-	rivals := make([][]ipam.Allocation, len(due))
-	for i := range due {
-		if pod, ok := podOf(&due[i]); ok {
-			rivals[i] = a.rivals(pod)
-		}
-	}
+func prove(look *blockLook, due []ipam.Allocation) func(context.Context, Reader) error {
 	return func(ctx context.Context, read Reader) error {
 		for i := range due {
-			if err := proveLeaked(ctx, read, &due[i], look.nodeOf(&due[i]), rivals[i]); err != nil {
+			if err := proveLeaked(ctx, read, &due[i], look.nodeOf(&due[i]), look.allocations); err != nil {
 				return err
 			}
 		}
@@ -373,7 +367,7 @@ func (a *addresses) prove(look *blockLook, due []ipam.Allocation) func(context.C
 	}
 }
 
-func proveLeaked(ctx context.Context, read Reader, al *ipam.Allocation, node string, rivals []ipam.Allocation) error {
+func proveLeaked(ctx context.Context, read Reader, al *ipam.Allocation, node string, block []ipam.Allocation) error {
 	pod, ok := podOf(al)
 	switch {
 	case al.Released:
@@ -390,7 +384,7 @@ func proveLeaked(ctx context.Context, read Reader, al *ipam.Allocation, node str
 		return fmt.Errorf("whether pod %s/%s has %s is unknown: %w", pod.namespace, pod.name, al.Address, err)
 	}
 	_, e := endpointOf(key, o.(*v3.WorkloadEndpoint))
-	if leakedBy(al, node, []podEndpoint{e}, rivals) == "" {
+	if leakedBy(al, node, []podEndpoint{e}, block) == "" {
 		return fmt.Errorf("pod %s/%s has %s: %w", pod.namespace, pod.name, al.Address, errNotProven)
 	}
 	return nil

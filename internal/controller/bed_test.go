@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -161,3 +162,5 @@ func endpointOn(pod, node string, addresses ...string) *v3.WorkloadEndpoint {
 	}
 	return o
 }
+
+func prefix(text string) netip.Prefix { return netip.MustParsePrefix(text) }

@@ -37,6 +37,7 @@ type loop struct {
 	busy     map[task]bool // writes under way; true: to be planned again after them
 	trouble  map[task]*trouble
 	pending  map[v3.Key]*pending
+	pace     pace
 	faults   map[string]bool
 	inSync   bool
 
@@ -61,7 +62,7 @@ type trouble struct {
 // Run follows the Store and does what the reconcilers want until ctx ends; writes under way are finished or cut off by then.
 func Run(ctx context.Context, o Options) error {
 	l := &loop{
-		o: o, follow: map[v3.Kind][]int{}, schedule: newSchedule(), busy: map[task]bool{}, trouble: map[task]*trouble{}, pending: map[v3.Key]*pending{}, faults: map[string]bool{},
+		o: o, follow: map[v3.Kind][]int{}, schedule: newSchedule(), busy: map[task]bool{}, trouble: map[task]*trouble{}, pending: map[v3.Key]*pending{}, pace: pace{}, faults: map[string]bool{},
 		told: make(chan func()), results: make(chan result, maxWrites),
 	}
 	group, ctx := errgroup.WithContext(ctx)
@@ -195,6 +196,10 @@ func (l *loop) work(ctx context.Context, group *errgroup.Group) {
 		l.explain(t, step.Problem)
 		if len(step.Writes) == 0 {
 			l.succeeded(t)
+			continue
+		}
+		if wait := l.pace.take(t, now); wait > 0 {
+			l.schedule.add(t, now.Add(wait))
 			continue
 		}
 		l.begin(t, step.Writes)
@@ -331,6 +336,7 @@ func (l *loop) logFaults(faults []datastore.Fault) {
 
 // measure publishes figures.
 func (l *loop) measure() {
+	l.pace.forget(time.Now())
 	failing := 0
 	for _, tr := range l.trouble {
 		if tr.failed != "" {

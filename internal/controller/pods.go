@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"time"
 
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/ipam"
@@ -43,9 +42,9 @@ func podOf(a *ipam.Allocation) (podName, bool) {
 	return pod, pod.name != ""
 }
 
-// leakedBy says why an address that was given to a pod on a node is not the pod's; "" if it is, or may be. endpoints are those of the pod, and rivals all
-// addresses that blocks give to it.
-func leakedBy(a *ipam.Allocation, node string, endpoints []podEndpoint, rivals []ipam.Allocation) string {
+// leakedBy says why an address that was given to a pod on a node is not the pod's; "" if it is, or may be. endpoints are those of the pod, and block all
+// allocations of the block.
+func leakedBy(a *ipam.Allocation, node string, endpoints []podEndpoint, block []ipam.Allocation) string {
 	if a.Released {
 		return "it was given back"
 	}
@@ -54,46 +53,45 @@ func leakedBy(a *ipam.Allocation, node string, endpoints []podEndpoint, rivals [
 	}
 	reason := ""
 	for i := range endpoints {
-		e := &endpoints[i]
-		switch uid := a.Attrs[v3.AttributePodUID]; {
-		case uid != "" && e.uid != "" && uid != e.uid:
-			reason = "its pod is gone, and another has its name"
-		case e.node == "" || node == "":
+		if reason = endpoints[i].disowns(a, node, block); reason == "" {
 			return ""
-		case e.node != node:
-			reason = "its pod runs on node " + e.node
-		default:
-			other := supersededBy(a, e, rivals)
-			if !other.IsValid() {
-				return ""
-			}
-			reason = "its pod has " + other.String()
 		}
 	}
 	return reason
 }
 
-// supersededBy is the later address of the same family that the endpoint has in place of this one; the zero Addr if that is not certain. Both were given by
-// one node, so that one clock says which was later.
-func supersededBy(a *ipam.Allocation, e *podEndpoint, rivals []ipam.Allocation) netip.Addr {
-	if slices.Contains(e.addresses, a.Address) {
-		return netip.Addr{}
+// disowns says why an address is not the endpoint's; "" if it may be.
+func (e *podEndpoint) disowns(a *ipam.Allocation, node string, block []ipam.Allocation) string {
+	// That of a static pod is of another form than that of the Pod object which stands for it.
+	if uid := a.Attrs[v3.AttributePodUID]; uid != "" && len(uid) == len(e.uid) && uid != e.uid {
+		return "its pod is gone, and another has the name"
 	}
-	for i := range rivals {
-		r := &rivals[i]
-		if r.Address.BitLen() == a.Address.BitLen() && slices.Contains(e.addresses, r.Address) && r.Attrs[ipam.AttrNode] == a.Attrs[ipam.AttrNode] &&
-			r.Attrs[ipam.AttrInterface] == a.Attrs[ipam.AttrInterface] && r.Attrs[ipam.AttrNetwork] == a.Attrs[ipam.AttrNetwork] && earlier(a, r) {
-			return r.Address
+	if e.node == "" || node == "" {
+		return ""
+	}
+	if e.node != node {
+		return "its pod runs on node " + e.node
+	}
+	if slices.Contains(e.addresses, a.Address) {
+		return ""
+	}
+	for i := range block {
+		if r := &block[i]; slices.Contains(e.addresses, r.Address) && replaced(a, r) {
+			return "its pod has " + r.Address.String()
 		}
 	}
-	return netip.Addr{}
+	return ""
 }
 
-// earlier says whether one address was certainly given before another.
-func earlier(a, b *ipam.Allocation) bool {
-	one, err := time.Parse(time.RFC3339, a.Attrs[ipam.AttrTimestamp])
-	two, err2 := time.Parse(time.RFC3339, b.Attrs[ipam.AttrTimestamp])
-	return err == nil && err2 == nil && one.Before(two)
+// replaced says whether an address was given to an interface before another of the same block was. The block's own numbers say so: clocks may be
+// wrong, and lost sandboxes whose addresses are in different blocks are left to their node.
+func replaced(a, by *ipam.Allocation) bool {
+	for _, attr := range []string{ipam.AttrPod, ipam.AttrNamespace, ipam.AttrNode, ipam.AttrInterface, ipam.AttrNetwork} {
+		if a.Attrs[attr] != by.Attrs[attr] {
+			return false
+		}
+	}
+	return a.Sequence < by.Sequence
 }
 
 // describe is an allocation in a log line.
