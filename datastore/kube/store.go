@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -23,7 +24,7 @@ type Options struct {
 	// server. nil: WorkloadEndpoints are not written. The Store closes it.
 	Records datastore.Store
 	Log     *slog.Logger // nil: none
-	// UserAgent is what the server's logs and metrics know the process by: "felid/v1.0.0"; "" is "felid".
+	// UserAgent is what the server's logs and metrics know the process by; "": "felid/" and the version that it was built of.
 	UserAgent string
 	// Patience is how long a list that has lost most of what was known has to stay so until it is believed; 0: one minute.
 	Patience time.Duration
@@ -52,14 +53,24 @@ func Open(o Options) (*Store, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	config := rest.CopyConfig(o.Config)
-	config.UserAgent = cmp.Or(o.UserAgent, config.UserAgent, "felid")
+	config.UserAgent = cmp.Or(o.UserAgent, config.UserAgent, userAgent())
 	c, err := newClient(config, log, cmp.Or(o.times, usualTiming))
 	if err != nil {
 		return nil, fmt.Errorf("kube datastore: %w: %w", datastore.ErrInvalid, err)
 	}
 	v := newViews(c, viewOptions{Node: o.Node, Records: o.Records, Log: log, Patience: o.Patience})
 	s := newStored(c, newPulses(v.causes, time.Now), cmp.Or(o.Patience, time.Minute), time.Now)
+	if k, err := s.kind(v3.KindIPAMBlock); err == nil {
+		v.shareBlocks(k)
+	}
 	return &Store{client: c, stored: s, views: v, reports: newReports(c), records: o.Records}, nil
+}
+
+func userAgent() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return "felid/" + info.Main.Version
+	}
+	return "felid"
 }
 
 // isView tells whether an object is made of one of Kubernetes' own.

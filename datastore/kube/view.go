@@ -315,6 +315,16 @@ func (v *views) joinBlocks(ctx context.Context, revision string) (events <-chan 
 	return v.byKind[v3.KindWorkloadEndpoint].sources[1].join(ctx, revision)
 }
 
+// shareBlocks has a stored kind learn of the events of IPAMBlocks that views read.
+func (v *views) shareBlocks(k *storedKind) {
+	v.byKind[v3.KindWorkloadEndpoint].sources[1].joins.learn = func(key v3.Key, d *decoded, there bool) []datastore.Fault {
+		if !k.learn(key, d.faults, d.lossy, there) {
+			return nil
+		}
+		return k.allFaults()
+	}
+}
+
 // Health says of every resource that is followed how far it is known.
 func (v *views) Health() []SourceHealth {
 	var all []SourceHealth

@@ -134,8 +134,8 @@ func policyView(view v3.Object, errs []v3.FieldError) decoded {
 // storedDecoder reads objects of a kind of ours.
 func storedDecoder(kind v3.Kind) func(raw []byte) decoded {
 	return func(raw []byte) decoded {
-		key, o, faults, _ := readStored(kind, raw)
-		d := decoded{name: objectName{key.Namespace, key.Name}, object: o, faults: faults}
+		key, o, faults, lossy := readStored(kind, raw)
+		d := decoded{name: objectName{key.Namespace, key.Name}, object: o, faults: faults, lossy: lossy}
 		if o == nil {
 			d.err = faults[0].Err
 		}

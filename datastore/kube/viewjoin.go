@@ -17,6 +17,8 @@ type joins struct {
 	start  string // the revision after which events has all
 	events []joinEvent
 	joined map[*joinedWatch]bool
+	// learn is told of every object that came, changed or went; it returns all the faults of the kind where they have changed, else nil.
+	learn func(key v3.Key, d *decoded, there bool) []datastore.Fault
 }
 
 type joinEvent struct {
@@ -33,15 +35,19 @@ type joinedWatch struct {
 	ended  error
 }
 
-func newJoins(kind v3.Kind) *joins { return &joins{kind: kind, joined: map[*joinedWatch]bool{}} }
+func newJoins(kind v3.Kind) *joins {
+	nothing := func(v3.Key, *decoded, bool) []datastore.Fault { return nil }
+	return &joins{kind: kind, joined: map[*joinedWatch]bool{}, learn: nothing}
+}
 
 func (j *joins) eventOf(d *decoded, e rawEvent) joinEvent {
-	out := joinEvent{revision: e.revision}
+	key := d.name.key(j.kind)
+	out := joinEvent{revision: e.revision, event: datastore.Event{Faults: j.learn(key, d, !e.gone)}}
 	switch {
 	case e.gone:
-		out.event.Key = d.name.key(j.kind)
+		out.event.Key = key
 	case d.object != nil:
-		out.event.Key, out.event.Object = d.name.key(j.kind), d.object
+		out.event.Key, out.event.Object = key, d.object
 	}
 	return out
 }
@@ -67,10 +73,13 @@ func (j *joins) add(e joinEvent) {
 }
 
 func (w *joinedWatch) put(e joinEvent) {
-	if !earlier(w.after, e.revision) || e.event.Key.Name == "" {
+	if !earlier(w.after, e.revision) || e.event.Key.Name == "" && e.event.Faults == nil {
 		return
 	}
 	if at, ok := w.place[e.event.Key]; ok {
+		if e.event.Faults == nil {
+			e.event.Faults = w.events[at].Faults
+		}
 		w.events[at] = e.event
 	} else {
 		w.place[e.event.Key] = len(w.events)

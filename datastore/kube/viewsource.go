@@ -29,6 +29,7 @@ type decoded struct {
 	name   objectName
 	object v3.Object // nil: it is there, and nothing to them
 	faults []datastore.Fault
+	lossy  bool // of a stored kind: it has something that the decoder has no place for
 	// err says that it can't be read; what was known of it stays. The name is given as far as it is known.
 	err error
 }
@@ -121,7 +122,9 @@ func (s *source) run(ctx context.Context) {
 				pause = s.o.delay(s.expired, err)
 			}
 		default:
-			s.fail(err)
+			if s.failures > 0 || !s.health.Synced { // else it may be a connection that broke, and is nothing if the next one holds
+				s.fail(err)
+			}
 			pause = s.o.delay(s.failures, err)
 			s.failures++
 		}
