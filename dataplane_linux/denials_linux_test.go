@@ -40,6 +40,12 @@ func TestDenialsAreHeard(t *testing.T) {
 				l.expect(dataplane.Deny, "client", c.to, 82)
 				expectDenial(t, heard, dataplane.Denial{Direction: dataplane.Egress, Policy: out, Rule: 3, Protocol: 6}, c.from, c.to, 82)
 			}
+			again, err := New(d.cfg)
+			must(t, err)
+			defer again.Close()
+			if res := apply(t, again, s, nil); res.Stats.Writes > 0 {
+				t.Errorf("%d writes where the kernel was right", res.Stats.Writes)
+			}
 		})
 	}
 }

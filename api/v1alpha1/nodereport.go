@@ -119,7 +119,8 @@ type FailedObject struct {
 	Object string `json:"object"`
 	// +kubebuilder:validation:MaxLength=1024
 	Message string `json:"message"`
-	// Policies that are not in force everywhere on the node for that; absent where it concerns none, or more than can be named: see AllPolicies.
+	// Policies that are not in force everywhere on the node for that, and are not named by an entry before; absent where there are none, or more than can
+	// be named: see AllPolicies.
 	// +kubebuilder:validation:MaxItems=64
 	// +optional
 	Policies []PolicyReference `json:"policies,omitempty"`

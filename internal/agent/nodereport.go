@@ -105,8 +105,11 @@ func compareReferences(a, b v1alpha1.PolicyReference) int {
 	return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 }
 
-// failedObjects names what is not in force and the policies that this concerns: policies first, then endpoints with all policies of theirs, then
-// the rest. Of more than fit, the last entry says how many there are, and that any policy may be concerned.
+// maxConcerned is how many policies a report names as concerned by what failed, together.
+const maxConcerned = 256
+
+// failedObjects names what is not in force and the policies that this concerns, each once: policies first, then endpoints with all policies of
+// theirs, then the rest. Of more than fit, the last entry says how many there are, and that any policy may be concerned.
 func failedObjects(state *dataplane.State, r *dataplane.Result) []v1alpha1.FailedObject {
 	var out []v1alpha1.FailedObject
 	for _, id := range sortedKeys(r.Policies, dataplane.PolicyID.String) {
@@ -116,9 +119,10 @@ func failedObjects(state *dataplane.State, r *dataplane.Result) []v1alpha1.Faile
 		}
 		out = append(out, f)
 	}
+	concerned := map[v1alpha1.PolicyReference]struct{}{}
 	for _, id := range slices.Sorted(maps.Keys(r.Endpoints)) {
 		f := v1alpha1.FailedObject{Object: string(id), Message: shortened(r.Endpoints[id].Error())}
-		f.Policies, f.AllPolicies = policiesOf(state.Endpoints[id])
+		f.Policies, f.AllPolicies = policiesOf(state.Endpoints[id], concerned)
 		out = append(out, f)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Others)) {
@@ -136,15 +140,17 @@ func sortedKeys[K comparable, V any](m map[K]V, text func(K) string) []K {
 	return slices.SortedFunc(maps.Keys(m), func(a, b K) int { return strings.Compare(text(a), text(b)) })
 }
 
-// policiesOf are those that apply to an endpoint; more than can be named are all.
-func policiesOf(ep *dataplane.Endpoint) (ids []v1alpha1.PolicyReference, all bool) {
+// policiesOf are those that apply to an endpoint and are not among the concerned yet, to which they are added; more than can be named are all.
+func policiesOf(ep *dataplane.Endpoint, concerned map[v1alpha1.PolicyReference]struct{}) (ids []v1alpha1.PolicyReference, all bool) {
 	if ep == nil {
 		return nil, false
 	}
 	add := func(tiers []dataplane.EndpointTier) {
 		for _, t := range tiers {
 			for _, id := range slices.Concat(t.Ingress, t.Egress) {
-				ids = append(ids, referenceTo(id))
+				if _, named := concerned[referenceTo(id)]; !named {
+					ids = append(ids, referenceTo(id))
+				}
 			}
 		}
 	}
@@ -156,8 +162,11 @@ func policiesOf(ep *dataplane.Endpoint) (ids []v1alpha1.PolicyReference, all boo
 	}
 	slices.SortFunc(ids, compareReferences)
 	ids = slices.Compact(ids)
-	if len(ids) > v1alpha1.MaxNamed {
+	if len(ids) > v1alpha1.MaxNamed || len(ids)+len(concerned) > maxConcerned {
 		return nil, true
+	}
+	for _, id := range ids {
+		concerned[id] = struct{}{}
 	}
 	return ids, false
 }

@@ -71,11 +71,27 @@ func (r *reporter) run(ctx context.Context) {
 		case <-look.C:
 			r.look()
 		case <-r.a.moved:
+			if !r.gather(ctx) {
+				return
+			}
 		case <-due.C:
 		}
 		if r.to != nil {
 			due.Reset(time.Until(r.turn(ctx)))
 		}
+	}
+}
+
+// gatherTime is how long changes of status may gather until they are looked at: they come as fast as the loop applies.
+const gatherTime = 200 * time.Millisecond
+
+// gather waits for that long; false: ctx has ended.
+func (r *reporter) gather(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(gatherTime):
+		return true
 	}
 }
 

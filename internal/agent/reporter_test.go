@@ -232,8 +232,8 @@ func TestManyFailuresAreCounted(t *testing.T) {
 	if len(got.Failed) != v1alpha1.MaxNamed || got.FailedCount != 102 || last.Object != "39 more" || !last.AllPolicies {
 		t.Errorf("%d named of %d, the last %+v", len(got.Failed), got.FailedCount, last)
 	}
-	if got.Failed[0].Object != "Profile kns.ns" || got.Failed[0].Policies != nil || len(got.Failed[1].Policies) != 1 {
-		t.Errorf("%+v", got.Failed[:2])
+	if got.Failed[0].Object != "Profile kns.ns" || got.Failed[0].Policies != nil || len(got.Failed[1].Policies) != 1 || got.Failed[2].Policies != nil {
+		t.Errorf("%+v", got.Failed[:3])
 	}
 	if len(got.Uncovered) != v1alpha1.MaxNamed || got.UncoveredCount != 100 {
 		t.Errorf("%d uncovered named, %d counted", len(got.Uncovered), got.UncoveredCount)
