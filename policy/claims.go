@@ -17,11 +17,13 @@ type claims struct {
 	blocks map[string]*block        // by name
 }
 
-// block is an IPAMBlock with its CIDR read.
+// block is what counts of an IPAMBlock: a cluster has many, each with a great deal beside.
 type block struct {
 	cidr netip.Prefix
-	spec *v3.IPAMBlockSpec
+	pods []podName // by the ordinals of the addresses that they were given; the empty name is none
 }
+
+type podName struct{ namespace, name string }
 
 func newClaims() *claims {
 	return &claims{single: map[netip.Prefix]*peer{}, shared: map[netip.Prefix][]*peer{}, blocks: map[string]*block{}}
@@ -107,15 +109,22 @@ func (c *claims) recorded(address netip.Addr) (namespace, pod string) {
 
 func (b *block) allocatedTo(address netip.Addr) (namespace, pod string) {
 	ordinal := ordinal(b.cidr, address)
-	if ordinal >= len(b.spec.Allocations) || b.spec.Allocations[ordinal] == nil {
+	if ordinal >= len(b.pods) {
 		return "", ""
 	}
-	index := *b.spec.Allocations[ordinal]
-	if index < 0 || index >= len(b.spec.Attributes) {
-		return "", ""
+	return b.pods[ordinal].namespace, b.pods[ordinal].name
+}
+
+// allocated are the pods that a block's addresses are given to.
+func allocated(s *v3.IPAMBlockSpec) []podName {
+	pods := make([]podName, len(s.Allocations))
+	for ordinal, index := range s.Allocations {
+		if index != nil && *index >= 0 && *index < len(s.Attributes) {
+			of := s.Attributes[*index].Secondary
+			pods[ordinal] = podName{of["namespace"], of["pod"]}
+		}
 	}
-	attributes := b.spec.Attributes[index].Secondary
-	return attributes["namespace"], attributes["pod"]
+	return pods
 }
 
 // ordinal is the place of an address in its block; blocks have at most 65,536 addresses.
@@ -162,6 +171,6 @@ func (c *claims) setBlock(name string, o *v3.IPAMBlock) {
 		return
 	}
 	if cidr, err := netip.ParsePrefix(o.Spec.CIDR); err == nil {
-		c.blocks[name] = &block{cidr: cidr.Masked(), spec: &o.Spec}
+		c.blocks[name] = &block{cidr: cidr.Masked(), pods: allocated(&o.Spec)}
 	}
 }
