@@ -37,7 +37,7 @@ func (f *storedWatch) run(ctx context.Context) {
 			}
 			return
 		}
-		if f.failures > 0 { // the first may be a connection that broke, and is nothing if the next one holds
+		if f.failures >= f.brief(err) {
 			f.stored.pulses.lost(f.kind, f.of.resource, err, 0)
 		}
 		select {
@@ -49,9 +49,19 @@ func (f *storedWatch) run(ctx context.Context) {
 	}
 }
 
+// brief is how often a watch may fail until that is more than a hitch: a connection that breaks is nothing if the next one holds.
+func (f *storedWatch) brief(err error) int {
+	if errors.Is(err, datastore.ErrForbidden) {
+		return briefRefusals
+	}
+	return 1
+}
+
 // event delivers one event.
 func (f *storedWatch) event(ctx context.Context, e rawEvent) error {
-	f.failures = 0
+	if e.raw != nil || e.revision != f.revision { // more than that the server watches
+		f.failures = 0
+	}
 	f.stored.pulses.heard(f.kind, f.of.resource)
 	f.of.saw(e.revision)
 	if e.raw == nil {
