@@ -2,12 +2,21 @@ package deploy
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/internal/agent"
 	"github.com/felid-net/felid/internal/cli"
+	"github.com/felid-net/felid/internal/config"
 	"github.com/felid-net/felid/test/kubernetes"
 )
 
@@ -125,6 +134,7 @@ func TestBesideCalico(t *testing.T) {
 		t.Errorf("a guest reads %d %s", status, out)
 	}
 	besideCalico(t, s)
+	guestEnforces(t, s)
 	if after := s.Kubectl(t, "get", "tiers,globalnetworkpolicies,crds", "-o", "yaml", "--field-selector=metadata.name!=nodereports.felid.dev"); after != before {
 		t.Errorf("what was there is now\n%s\nand was\n%s", after, before)
 	}
@@ -153,6 +163,45 @@ func besideCalico(t *testing.T, s *kubernetes.Server) {
 	}
 	if got := s.Kubectl(t, "get", "deployments", "-A", "-o", "name"); got != "" {
 		t.Errorf("installed beside Calico: %s", got)
+	}
+}
+
+// guestEnforces runs a guest's agent, which has Calico's policy in force on a pod that Calico has connected.
+func guestEnforces(t *testing.T, s *kubernetes.Server) {
+	t.Helper()
+	s.Namespace(t, "web-ns")
+	s.Apply(t, written(t, "pod.yaml", `apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: web-ns}
+spec: {nodeName: n1, serviceAccountName: default, containers: [{name: web, image: none}]}
+`))
+	s.Kubectl(t, "patch", "pod", "-n", "web-ns", "web", "--subresource=status", "--type=merge", "-p", `{"status":{"phase":"Running","podIP":"10.65.0.1","podIPs":[{"ip":"10.65.0.1"}]}}`)
+	c := config.Defaults()
+	c.Node, c.Network, c.InterfacePrefix, c.Datastore, c.StateDir = "n1", "guest", "cali", "kube:"+s.Kubeconfig, t.TempDir()
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	store, err := config.OpenForNode(c, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kernel := dataplane.NewFake(nil)
+	a := agent.New(agent.Options{Host: agent.HostOf(c), Store: store, Dataplane: kernel, Log: log, Metrics: agent.NewMetrics(prometheus.NewRegistry())})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := errors.Join(<-ended, store.Close()); err != nil {
+			t.Error(err)
+		}
+	}()
+	for deadline := time.Now().Add(30 * time.Second); a.Ready() != nil; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the guest's agent: %v", a.Ready())
+		}
+	}
+	web := kernel.Held().Endpoints["pod/web-ns/web"]
+	if web == nil || len(web.Tiers) == 0 || web.Tiers[0].Name != "security" {
+		t.Errorf("in force on the pod: %+v", web)
 	}
 }
 
