@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 
 	"github.com/vishvananda/netlink"
 )
@@ -42,4 +43,20 @@ func (s *sandbox) exists(name string) (bool, error) {
 		return false, fmt.Errorf("looking for %s: %w", name, err)
 	}
 	return true, nil
+}
+
+// InterfaceTo is the host's interface behind which, and not behind a gateway, one of the addresses is; "" where there is none, or it is no
+// pod's. The host is the network namespace of the calling thread.
+func InterfaceTo(addrs []netip.Addr) string {
+	for _, addr := range addrs {
+		routes, err := netlink.RouteGet(addr.AsSlice())
+		if err != nil || len(routes) == 0 || routes[0].Gw != nil || routes[0].Via != nil {
+			continue
+		}
+		link, err := netlink.LinkByIndex(routes[0].LinkIndex)
+		if err == nil && link.Type() == "veth" {
+			return link.Attrs().Name
+		}
+	}
+	return ""
 }

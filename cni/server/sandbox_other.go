@@ -32,3 +32,6 @@ func (*sandbox) list(string) ([]hostLink, error) { return nil, errNoSandbox }
 func (*sandbox) peer(string, string) (name, mac string, err error) { return "", "", errNoSandbox }
 
 func (*sandbox) exists(string) (bool, error) { return false, errNoSandbox }
+
+// InterfaceTo is not known on this system.
+func InterfaceTo([]netip.Addr) string { return "" }

@@ -96,11 +96,15 @@ func (s *Server) do(ctx context.Context, req *cni.Request) *cni.Response {
 	start := time.Now()
 	resp, err := s.dispatch(ctx, req)
 	log := s.o.Log.With("verb", req.Verb, "container", req.ContainerID, "interface", req.IfName, "took", time.Since(start))
-	if err == nil {
+	switch {
+	case err == nil:
 		log.Debug("CNI request done")
 		return resp
+	case req.Verb == cni.Status: // that the agent is not ready, it says itself
+		log.Debug("CNI request failed", "error", err)
+	default:
+		log.Warn("CNI request failed", "error", err)
 	}
-	log.Warn("CNI request failed", "error", err)
 	var e *cni.Error
 	if !errors.As(err, &e) {
 		e = types.NewError(types.ErrTryAgainLater, "felid agent: "+err.Error(), "")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -62,6 +63,9 @@ type Options struct {
 	DriftInterval time.Duration // 0: drift is not looked for
 	// CutDenied: after changes, tracked connections that policy denies by now are deleted. Dataplane must then be a Cutter.
 	CutDenied bool
+	// InterfaceTo is the host's interface that leads to these addresses; "" where that can't be told. nil: it never can. Beside another network plugin
+	// it finds the interfaces of pods that came without the gate.
+	InterfaceTo func([]netip.Addr) string
 	// Reports is where the node's report is written; nil: nowhere.
 	Reports datastore.Reports
 	// DenyEvents: a denied connection of a pod becomes an event of the pod. Dataplane must then be a Denier, and Reports not nil.

@@ -1,8 +1,11 @@
 package agent
 
 import (
+	"cmp"
 	"maps"
+	"net/netip"
 	"slices"
+	"strings"
 
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/cni/server"
@@ -10,8 +13,8 @@ import (
 )
 
 // placed is an endpoint with its interface. Beside another network plugin that is what the gate has on record; a pod that came without the
-// gate, as before felid was installed, has no record: its interface is then taken to be named as plugins do whose pods others police
-// (AWS VPC CNI, Azure CNI in transparent mode, GKE), and the pod counts as ungated.
+// gate, as before felid was installed, has no record: its interface is the one that the host's routes lead to its addresses by, or else the one that
+// plugins give it whose pods others police (AWS VPC CNI, Azure CNI in transparent mode, GKE). The pod counts as ungated.
 func (l *loop) placed(key v3.Key, object v3.Object) v3.Object {
 	if l.o.Host.Owner {
 		return object
@@ -26,8 +29,25 @@ func (l *loop) placed(key v3.Key, object v3.Object) v3.Object {
 		return object
 	}
 	named := *wep // what the watch delivers is shared
-	named.Spec.InterfaceName = server.InterfaceName(l.o.Host.InterfacePrefix, wep.Namespace, wep.Spec.Pod, "", "eth0")
+	named.Spec.InterfaceName = cmp.Or(l.leadsTo(wep), server.InterfaceName(l.o.Host.InterfacePrefix, wep.Namespace, wep.Spec.Pod, "", "eth0"))
 	return &named
+}
+
+// leadsTo is the interface, among those of pods, that the host reaches an endpoint by; "" if it can't be told.
+func (l *loop) leadsTo(wep *v3.WorkloadEndpoint) string {
+	if l.o.InterfaceTo == nil {
+		return ""
+	}
+	var addrs []netip.Addr
+	for _, text := range wep.Spec.IPNetworks {
+		if p, err := netip.ParsePrefix(text); err == nil {
+			addrs = append(addrs, p.Addr())
+		}
+	}
+	if name := l.o.InterfaceTo(addrs); strings.HasPrefix(name, l.o.Host.InterfacePrefix) {
+		return name
+	}
+	return ""
 }
 
 // ungatedNames are the endpoints that came without the gate, sorted.

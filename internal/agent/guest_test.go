@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -40,7 +41,10 @@ func TestUngated(t *testing.T) {
 			}
 		}
 		a := New(Options{Host: dataplane.Host{Node: "n1", InterfacePrefix: "azv"}, Store: store, Dataplane: kernel,
-			Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(prometheus.NewRegistry())})
+			Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(prometheus.NewRegistry()),
+			InterfaceTo: func(addrs []netip.Addr) string {
+				return map[string]string{"10.0.0.1": "eth0", "10.0.0.2": "azv1234"}[addrs[0].String()]
+			}})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- a.Run(ctx) }()
@@ -50,6 +54,9 @@ func TestUngated(t *testing.T) {
 		}
 		if ep := kernel.Held().Endpoints[podA]; ep == nil || ep.Interface != server.InterfaceName("azv", "ns", "a", "", "eth0") {
 			t.Errorf("endpoint %+v", ep)
+		}
+		if ep := kernel.Held().Endpoints["pod/ns/b"]; ep == nil || ep.Interface != "azv1234" {
+			t.Errorf("the host reaches the pod by an interface of a pod's, but the endpoint is %+v", ep)
 		}
 		// The same pod is made anew, and comes by the gate.
 		if err := a.Add(ctx, pod("a", "c2", "10.0.0.1", nil)); err != nil {

@@ -79,7 +79,7 @@ func RunNode(ctx context.Context, c *config.Config, store datastore.Store, dp da
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a := New(Options{
 		Host: HostOf(c), Store: store, Dataplane: dp, Log: log, Metrics: NewMetrics(registry), DriftInterval: c.DriftInterval, CutDenied: cut,
-		Reports: reportsOf(store), DenyEvents: c.DenyEvents,
+		Reports: reportsOf(store), DenyEvents: c.DenyEvents, InterfaceTo: server.InterfaceTo,
 	})
 	group, ctx := errgroup.WithContext(ctx)
 	// The loop ends after the CNI server: a request under way needs it, to finish or to be undone.
