@@ -17,25 +17,24 @@ import (
 
 	"github.com/felid-net/felid/api/v1alpha1"
 	v3 "github.com/felid-net/felid/api/v3"
-	"github.com/felid-net/felid/datastore"
 	"github.com/felid-net/felid/datastore/dstest"
 )
 
-// statusMemory writes status apart, and counts that.
-type statusMemory struct {
-	*dstest.Memory
+// counting counts the writes of statuses.
+type counting struct {
+	dstest.Cluster
 	mu     sync.Mutex
 	writes map[v3.Key]int
 }
 
-func (s *statusMemory) UpdateStatus(ctx context.Context, o v3.Object) (v3.Object, error) {
+func (s *counting) UpdateStatus(ctx context.Context, o v3.Object) (v3.Object, error) {
 	s.mu.Lock()
 	s.writes[v3.KeyOf(o)]++
 	s.mu.Unlock()
-	return s.Memory.Update(ctx, o)
+	return s.Cluster.UpdateStatus(ctx, o)
 }
 
-func (s *statusMemory) total() int {
+func (s *counting) total() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0
@@ -48,13 +47,13 @@ func (s *statusMemory) total() int {
 // world is a controller that says what becomes of policies.
 type world struct {
 	t       *testing.T
-	store   *statusMemory
+	store   *counting
 	reports *dstest.Reports
 	stop    func()
 }
 
 func newWorld(t *testing.T, nodes int) *world {
-	w := &world{t: t, store: &statusMemory{Memory: dstest.NewMemory(), writes: map[v3.Key]int{}}, reports: dstest.NewReports()}
+	w := &world{t: t, store: &counting{Cluster: dstest.NewCluster(), writes: map[v3.Key]int{}}, reports: dstest.NewReports()}
 	for i := range nodes {
 		n := &v3.Node{ObjectMeta: metav1.ObjectMeta{Name: nodeName(i)}}
 		n.Kind = string(v3.KindNode)
@@ -99,9 +98,9 @@ func (w *world) edit(key v3.Key) v3.Object {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	o := old.Copy()
-	o.SetGeneration(o.GetGeneration() + 1)
-	stored, err := w.store.Memory.Update(w.t.Context(), o)
+	o := old.Copy().(*v3.NetworkPolicy)
+	o.Spec.Order = new(float64(o.Generation))
+	stored, err := w.store.Update(w.t.Context(), o)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -265,7 +264,7 @@ func TestKubernetesPoliciesHaveReports(t *testing.T) {
 		view := newPolicy("p")
 		view.Kind = string(v3.KindKubernetesNetworkPolicy)
 		key := v3.KeyOf(view)
-		w.store.PutView(view)
+		w.store.Put(view)
 		w.nodesApply(0, 2)
 		time.Sleep(10 * time.Second)
 		get := func() *v1alpha1.PolicyReport {
@@ -292,7 +291,9 @@ func TestKubernetesPoliciesHaveReports(t *testing.T) {
 			t.Errorf("%d writes by a new controller", got)
 		}
 		w.stop()
-		w.store.RemoveView(key)
+		if err := w.store.Delete(t.Context(), key, ""); err != nil {
+			t.Fatal(err)
+		}
 		w.start()
 		time.Sleep(10 * time.Second)
 		if r := get(); r != nil {
@@ -419,5 +420,3 @@ func TestPolicyReportNames(t *testing.T) {
 		}
 	}
 }
-
-var _ datastore.StatusStore = (*statusMemory)(nil)
