@@ -105,7 +105,7 @@ func (s *addressSim) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	settings := Settings{Status: true, Owner: true}
-	reconcilers := []Reconciler{newPools(settings), newAddresses(settings), newAffinities(), newRequests(settings)}
+	reconcilers := []Reconciler{newPools(settings), newAddresses(settings), newAffinities(Settings{}), newRequests(settings)}
 	go func() {
 		ended <- Run(ctx, Options{Store: s.store, Reconcilers: reconcilers, Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(prometheus.NewRegistry())})
 	}()

@@ -89,7 +89,7 @@ func TestNodeThatIsGone(t *testing.T) {
 		for _, o := range []v3.Object{one, two, three, newNode("n4"), endpointOn("pod", "n3", "10.0.0.128"), ipam.NewAffinity("n2", prefix("10.0.0.64/26"), ipam.StateConfirmed)} {
 			b.create(o)
 		}
-		defer b.start(b.store, newAddresses(Settings{Status: true}), newAffinities())()
+		defer b.start(b.store, newAddresses(Settings{Status: true}), newAffinities(Settings{}))()
 		b.after(defaultGrace - time.Second)
 		if !b.has(one) || !b.has(two) || !b.has(three) {
 			t.Error("a block has gone before the grace period was over")

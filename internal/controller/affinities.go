@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,14 +18,15 @@ const claimSettles = time.Minute
 // affinities makes block affinities follow the blocks: one whose block is another node's, or not there, is deleted; that of a block's owner is
 // confirmed. What a claim or a handover that was cut short left behind is put right so.
 type affinities struct {
+	settles    time.Duration
 	affinities map[v3.Key]*v3.BlockAffinity
 	byBlock    index[v3.Key]        // affinities by the key of their block
 	owners     map[v3.Key]string    // of blocks that are there
 	odd        map[v3.Key]time.Time // affinities that do not fit, and since when
 }
 
-func newAffinities() *affinities {
-	return &affinities{map[v3.Key]*v3.BlockAffinity{}, index[v3.Key]{}, map[v3.Key]string{}, map[v3.Key]time.Time{}}
+func newAffinities(s Settings) *affinities {
+	return &affinities{cmp.Or(s.claimSettles, claimSettles), map[v3.Key]*v3.BlockAffinity{}, index[v3.Key]{}, map[v3.Key]string{}, map[v3.Key]time.Time{}}
 }
 
 // Name implements Reconciler.
@@ -80,7 +82,7 @@ func (a *affinities) Plan(item v3.Key, now time.Time) Step {
 		since = now
 		a.odd[item] = now
 	}
-	if wait := claimSettles - now.Sub(since); wait > 0 {
+	if wait := a.settles - now.Sub(since); wait > 0 {
 		return Step{Again: wait}
 	}
 	if owns {

@@ -90,15 +90,15 @@ func (e *Election) hold(ctx context.Context, work func(context.Context) error) (
 }
 
 // try looks at the lease, and takes or renews it where that is allowed.
-func (e *Election) try(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, renewDeadline/2)
+func (e *Election) try(parent context.Context) bool {
+	ctx, cancel := context.WithTimeout(parent, renewDeadline/2)
 	defer cancel()
 	if e.Beat != nil {
 		e.Beat()
 	}
 	current, err := e.Lease.ReadLease(ctx)
 	if err != nil && !errors.Is(err, datastore.ErrNotFound) {
-		e.explain(fmt.Errorf("reading the lease: %w", err))
+		e.explain(parent, fmt.Errorf("reading the lease: %w", err))
 		return false
 	}
 	now := time.Now()
@@ -107,18 +107,18 @@ func (e *Election) try(ctx context.Context) bool {
 	}
 	next, ok := claim(current, e.Name, now, now.Sub(e.seenAt))
 	if !ok {
-		e.explain(nil)
+		e.explain(parent, nil)
 		return false
 	}
 	written, err := e.Lease.WriteLease(ctx, next)
 	if err != nil {
 		if !errors.Is(err, datastore.ErrConflict) {
-			e.explain(fmt.Errorf("writing the lease: %w", err))
+			e.explain(parent, fmt.Errorf("writing the lease: %w", err))
 		}
 		return false
 	}
 	e.seen, e.seenAt = written, now
-	e.explain(nil)
+	e.explain(parent, nil)
 	return true
 }
 
@@ -155,10 +155,10 @@ func (e *Election) release() {
 	}
 }
 
-// explain logs a failure that is new.
-func (e *Election) explain(err error) {
+// explain logs a failure that is new, and not that of being ended.
+func (e *Election) explain(ctx context.Context, err error) {
 	text := ""
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		text = err.Error()
 	}
 	if text != "" && text != e.problem {

@@ -128,7 +128,7 @@ func TestPoolInUseIsHeld(t *testing.T) {
 		b.create(empty)
 		b.create(endpointOn("pod", "n1", "10.0.0.0"))
 		b.create(newNode("n1"))
-		defer b.start(b.store, newPools(Settings{Status: true}), newAddresses(Settings{Status: true}), newAffinities())()
+		defer b.start(b.store, newPools(Settings{Status: true}), newAddresses(Settings{Status: true}), newAffinities(Settings{}))()
 		b.after(time.Minute)
 		if n := len(get(b, newPool("q", "")).Finalizers); n > 0 {
 			t.Error("a pool without blocks has a finalizer")

@@ -19,6 +19,8 @@ type Settings struct {
 	LeakGracePeriod time.Duration
 	// Reports is where nodes tell what is in force; nil: nowhere.
 	Reports datastore.Reports
+
+	claimSettles time.Duration // 0: the usual one
 }
 
 // All are the reconcilers of one term of leadership: they know nothing yet.
@@ -28,7 +30,7 @@ func All(s Settings) []Reconciler {
 		list = append(list, newJudgements(), newPolicyStatuses(s.Reports))
 	}
 	if s.Owner {
-		list = append(list, newPools(s), newAddresses(s), newAffinities(), newRequests(s))
+		list = append(list, newPools(s), newAddresses(s), newAffinities(s), newRequests(s))
 	}
 	return list
 }

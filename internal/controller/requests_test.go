@@ -51,7 +51,7 @@ func release(b *bed, a *ipam.Allocator, handles ...string) {
 // ofIPAM are the reconcilers of addresses.
 func ofIPAM() []Reconciler {
 	s := Settings{Status: true, Owner: true}
-	return []Reconciler{newPools(s), newAddresses(s), newAffinities(), newRequests(s)}
+	return []Reconciler{newPools(s), newAddresses(s), newAffinities(Settings{}), newRequests(s)}
 }
 
 // TestNodeGetsABlockThatBecomesEmpty: within a second.
@@ -186,7 +186,7 @@ func TestClaimsThatWereCutShort(t *testing.T) {
 		for _, o := range []*v3.BlockAffinity{pending, loser, nothing} {
 			b.create(o)
 		}
-		defer b.start(b.store, newAffinities())()
+		defer b.start(b.store, newAffinities(Settings{}))()
 		b.after(claimSettles / 2)
 		if get(b, pending).Spec.State != "pending" || !b.has(loser) || !b.has(nothing) {
 			t.Error("a claim that may be under way was touched")
