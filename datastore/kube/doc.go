@@ -15,7 +15,7 @@
 // Nothing of a kind is held here but the keys of its objects, what is wrong with them, and what views need.
 //
 // Views. Each resource that views are made of is listed and watched once, from the first List of a kind that needs it until the Store is closed;
-// what is known of it stays through outages, and Health and Outages say how old it is. A view's revision is a hash of its content, so that
+// what is known of it stays through outages, and Health and Outages say how old it is. A view's revision is a hash of its content (a policy's is its own, as reports go by it), so that
 // neither a pod's heartbeat nor a list after an outage is a change. Of a Pod a tenth is read and less is kept, shared with its like. Its addresses are those
 // that IPAMBlocks record for its newest sandbox, then those of its status, never those of annotations. This node's records of sandboxes
 // (Options.Records) are merged with their Pods as in any back end. NetworkPolicies are read in JSON, where a field that this version does not know

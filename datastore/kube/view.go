@@ -104,7 +104,7 @@ func (v *views) simple(kind v3.Kind, parts ...part) {
 	content.changed = w.changed
 	for _, p := range parts {
 		s := newSource(p.resource, v.up, p.decode, &v.o, v.causes, kind)
-		s.optional = p.optional
+		s.optional, s.ordered = p.optional, kind == v3.KindKubernetesNetworkPolicy || kind == v3.KindClusterNetworkPolicy
 		s.sinks = []sink{&viewSink{view: w, resource: p.resource, set: func(name objectName, o v3.Object) { content.set(origin{p.resource, name}, o) }}}
 		w.sources = append(w.sources, s)
 	}

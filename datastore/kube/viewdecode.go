@@ -53,9 +53,7 @@ func decodeCore[T any, P message[T]](view func(P) v3.Object) func(raw []byte) de
 // shorn is an object whose revision is a hash of its content, without what changes when that does not.
 func shorn(o v3.Object) v3.Object {
 	o.SetResourceVersion("")
-	if kind := o.GetKind(); kind != v3.KindKubernetesNetworkPolicy && kind != v3.KindClusterNetworkPolicy {
-		o.SetGeneration(0)
-	}
+	o.SetGeneration(0)
 	data, err := v3.Encode(o)
 	if err != nil {
 		panic("felid: encoding a view: " + err.Error())
@@ -114,20 +112,19 @@ func decodeClusterPolicy(raw []byte) decoded {
 	if err != nil {
 		return decoded{name: nameOf(raw), err: err}
 	}
-	d := policyView(view, errs)
-	view.Status.Conditions = conditionsOf(raw) // not a part of what the revision stands for
-	return d
+	view.Status.Conditions = conditionsOf(raw)
+	return policyView(view, errs)
 }
 
+// policyView leaves a policy the revision and generation of the original: by these nodes report how far they are with a kind of policy.
 func policyView(view v3.Object, errs []v3.FieldError) decoded {
-	d := decoded{name: objectName{view.GetNamespace(), view.GetName()}}
+	d := decoded{name: objectName{view.GetNamespace(), view.GetName()}, object: view}
 	for _, e := range errs {
 		if datastore.LostFromPolicy(view.GetKind(), &e) {
 			e.Object, e.Problem = "", e.Problem+": the policy is in force without it"
 			d.faults = append(d.faults, datastore.Fault{Key: v3.KeyOf(view), Err: e})
 		}
 	}
-	d.object = shorn(view)
 	return d
 }
 

@@ -101,26 +101,31 @@ func (f *feed) list(namespace string) datastore.List {
 	return list
 }
 
-// feedWatch is one Watch. It remembers which objects changed, not what they were: a receiver that is slow gets the latest.
+// feedWatch is one Watch. It remembers which objects changed, in the order of their last changes, not what they were: a receiver that is slow gets
+// the latest.
 type feedWatch struct {
 	wake chan struct{}
 
 	// All below under the feed's lock.
-	keys   []v3.Key
-	queued map[v3.Key]bool
+	queue  []v3.Key       // the zero Key where one was that has changed again since
+	place  map[v3.Key]int // in queue, from the first that was ever in it
+	taken  int            // how many of them are not in it any more
 	faulty bool
 	behind bool
 }
 
 func (w *feedWatch) put(key v3.Key) {
-	if w.queued[key] || w.behind {
+	if w.behind {
 		return
 	}
-	if len(w.keys) >= maxBehind {
-		w.keys, w.queued, w.behind = nil, nil, true
+	if at, ok := w.place[key]; ok {
+		w.queue[at-w.taken] = v3.Key{}
+	}
+	if len(w.queue) >= maxBehind {
+		w.queue, w.place, w.behind = nil, nil, true
 	} else {
-		w.keys = append(w.keys, key)
-		w.queued[key] = true
+		w.place[key] = w.taken + len(w.queue)
+		w.queue = append(w.queue, key)
 	}
 	w.ring()
 }
@@ -142,20 +147,30 @@ func (f *feed) take(w *feedWatch) []datastore.Event {
 	if w.behind {
 		return []datastore.Event{{Err: fmt.Errorf("%s: more than %d events behind: %w", f.kind, maxBehind, datastore.ErrExpired)}}
 	}
-	n := min(len(w.keys), burst)
+	n := min(len(w.queue), burst)
 	events := make([]datastore.Event, 0, n+1)
-	for _, key := range w.keys[:n] {
-		delete(w.queued, key)
-		events = append(events, datastore.Event{Key: key, Object: f.content.object(key)})
+	for _, key := range w.queue[:n] {
+		if key != (v3.Key{}) {
+			delete(w.place, key)
+			events = append(events, datastore.Event{Key: key, Object: f.content.object(key)})
+		}
 	}
-	if w.keys = w.keys[n:]; len(w.keys) == 0 {
-		w.keys = nil
+	w.taken += n
+	if w.queue = w.queue[n:]; len(w.queue) == 0 {
+		w.queue = nil
 	}
 	if w.faulty {
 		w.faulty = false
 		events = append(events, datastore.Event{Faults: append([]datastore.Fault{}, f.faults()...)})
 	}
 	return events
+}
+
+// more tells whether there is something to take.
+func (f *feed) more(w *feedWatch) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(w.queue) > 0
 }
 
 // watch delivers what changes after a revision.
@@ -167,7 +182,7 @@ func (f *feed) watch(ctx context.Context, revision string) (<-chan datastore.Eve
 	if err != nil || boot != f.boot || after < f.forgotten {
 		return nil, fmt.Errorf("watching %s after %q: %w", f.kind, revision, datastore.ErrExpired)
 	}
-	w := &feedWatch{wake: make(chan struct{}, 1), queued: map[v3.Key]bool{}}
+	w := &feedWatch{wake: make(chan struct{}, 1), place: map[v3.Key]int{}}
 	for _, key := range f.since(after) {
 		w.put(key)
 	}
@@ -223,7 +238,7 @@ func (f *feed) follow(ctx context.Context, w *feedWatch, out chan<- datastore.Ev
 				return
 			}
 		}
-		if len(events) > 0 {
+		if len(events) > 0 || f.more(w) {
 			continue
 		}
 		select {

@@ -45,7 +45,6 @@ func (s *objects) set(of origin, view v3.Object) {
 	}
 	s.keys[of] = key
 	if there := s.held[key]; there != nil && there.of == of && there.object.GetResourceVersion() == view.GetResourceVersion() {
-		there.object = view // what the revision does not stand for may be newer, such as conditions
 		return
 	}
 	s.held[key] = &held{object: view, of: of, number: s.changed(key, false)}

@@ -1,9 +1,12 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -48,6 +51,7 @@ type source struct {
 	kinds    []v3.Kind
 	up       upstream
 	decode   func(raw []byte) decoded
+	ordered  bool // a list is taken in the order of its objects' revisions, as events are
 	optional bool // a server that does not have the resource has none of its objects
 	sinks    []sink
 	o        *viewOptions
@@ -164,9 +168,13 @@ func (s *source) follow(ctx context.Context) error {
 // list takes the whole of a resource, as far as it is to be believed.
 func (s *source) list(ctx context.Context) error {
 	known := len(s.known)
-	revision, err := s.up.list(ctx, s.resource, "", func() { s.pass++ }, func(raw []byte) error {
-		d := s.decode(raw)
-		s.take(&d)
+	var later []decoded
+	revision, err := s.up.list(ctx, s.resource, "", func() { s.pass, later = s.pass+1, nil }, func(raw []byte) error {
+		if d := s.decode(raw); s.ordered {
+			later = append(later, d)
+		} else {
+			s.take(&d)
+		}
 		return nil
 	})
 	absent := s.optional && errors.Is(err, datastore.ErrNotServed)
@@ -175,6 +183,7 @@ func (s *source) list(ctx context.Context) error {
 	} else if err != nil {
 		return err
 	}
+	s.takeInOrder(later)
 	var lost []objectName
 	for name, pass := range s.known {
 		if pass != s.pass {
@@ -193,6 +202,20 @@ func (s *source) list(ctx context.Context) error {
 		return errAbsent
 	}
 	return nil
+}
+
+// takeInOrder gives objects to the sinks in the order of their revisions.
+func (s *source) takeInOrder(all []decoded) {
+	number := func(d *decoded) (n uint64) {
+		if d.object != nil {
+			n, _ = strconv.ParseUint(d.object.GetResourceVersion(), 10, 64)
+		}
+		return n
+	}
+	slices.SortStableFunc(all, func(a, b decoded) int { return cmp.Compare(number(&a), number(&b)) })
+	for i := range all {
+		s.take(&all[i])
+	}
 }
 
 // errAbsent has an optional resource that is not there be looked for again.

@@ -36,7 +36,7 @@ func conditionsOf(raw []byte) []metav1.Condition {
 const maxRaces = 5
 
 // UpdateStatus is datastore.StatusStore's: the conditions of a ClusterNetworkPolicy are written into the policy itself, where those of other types
-// stay as they are. A policy that is not the one of the view's revision any more is a conflict.
+// stay as they are.
 func (v *views) UpdateStatus(ctx context.Context, o v3.Object) (v3.Object, error) {
 	key := v3.KeyOf(o)
 	policy, ok := o.(*v3.GlobalNetworkPolicy)
@@ -45,29 +45,23 @@ func (v *views) UpdateStatus(ctx context.Context, o v3.Object) (v3.Object, error
 	}
 	for race := 0; ; race++ {
 		view, err := v.patchConditions(ctx, key, policy)
-		if err == nil || !errors.Is(err, datastore.ErrConflict) || race == maxRaces || policy.ResourceVersion != "" && errors.Is(err, errAnother) {
+		if err == nil || !errors.Is(err, datastore.ErrConflict) || race == maxRaces || policy.ResourceVersion != "" {
 			return view, err
 		}
 	}
 }
-
-var errAnother = errors.New("the policy has changed")
 
 func (v *views) patchConditions(ctx context.Context, key v3.Key, policy *v3.GlobalNetworkPolicy) (v3.Object, error) {
 	raw, err := v.up.get(ctx, clusterPolicyResource, "", key.Name)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
-	d := decodeClusterPolicy(raw)
-	if d.err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", key, datastore.ErrInvalid, d.err)
-	}
-	if policy.ResourceVersion != "" && policy.ResourceVersion != d.object.GetResourceVersion() {
-		return nil, fmt.Errorf("%s: %w: %w", key, datastore.ErrConflict, errAnother)
-	}
 	var change clusterStatus
 	if err := json.Unmarshal(raw, &change); err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", key, datastore.ErrInvalid, err)
+	}
+	if policy.ResourceVersion != "" && policy.ResourceVersion != change.Metadata.ResourceVersion {
+		return nil, fmt.Errorf("%s: %w", key, datastore.ErrConflict)
 	}
 	change.Status.Conditions = withConditions(change.Status.Conditions, policy.Status.Conditions)
 	patch, err := json.Marshal(&change)
@@ -77,7 +71,8 @@ func (v *views) patchConditions(ctx context.Context, key v3.Key, policy *v3.Glob
 	if raw, err = v.up.patchStatus(ctx, clusterPolicyResource, "", key.Name, patch); err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
-	if d = decodeClusterPolicy(raw); d.err != nil {
+	d := decodeClusterPolicy(raw)
+	if d.err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", key, datastore.ErrInvalid, d.err)
 	}
 	return d.object, nil
