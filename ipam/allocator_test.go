@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/datastore"
 	"github.com/felid-net/felid/datastore/dstest"
@@ -105,6 +107,12 @@ func TestPoolsAndReservations(t *testing.T) {
 	newPool(t, store, "c-other-node", "10.3.0.0/24", func(s *v3.IPPoolSpec) { s.NodeSelector = "zone == 'x'" })
 	newPool(t, store, "d-other-namespace", "10.4.0.0/24", func(s *v3.IPPoolSpec) { s.NamespaceSelector = "team == 'x'" })
 	newPool(t, store, "e-tunnel", "10.5.0.0/24", func(s *v3.IPPoolSpec) { s.AllowedUses = []string{"Tunnel"} })
+	newPool(t, store, "e-under-another", "10.6.0.0/16", func(s *v3.IPPoolSpec) { s.NodeSelector = "all()" })
+	overlapping := get(t, store, v3.KindIPPool, "e-under-another").(*v3.IPPool)
+	overlapping.Status.Conditions = []metav1.Condition{{Type: ConditionAllocatable, Status: metav1.ConditionFalse, Reason: ReasonOverlap}}
+	if _, err := store.Update(ctx, overlapping); err != nil {
+		t.Fatal(err)
+	}
 	newPool(t, store, "f", "10.6.0.0/24", func(s *v3.IPPoolSpec) { s.NodeSelector = "all()" })
 	reserved := &v3.IPReservation{Spec: v3.IPReservationSpec{ReservedCIDRs: []string{"10.6.0.0/25", "10.6.0.128/26", "10.6.0.192"}}}
 	reserved.Name = "r"
@@ -125,6 +133,7 @@ func TestPoolsAndReservations(t *testing.T) {
 		{"other namespace's by name", team, Request{Pools: []string{"d-other-namespace"}, Namespace: "y"}, ""},
 		{"the namespace's by name", team, Request{Pools: []string{"d-other-namespace"}, Namespace: "x"}, "10.4.0.0/24"},
 		{"disabled by name", Options{}, Request{Pools: []string{"a-disabled"}}, ""},
+		{"under another by name", Options{}, Request{Pools: []string{"e-under-another"}}, ""},
 		{"tunnel by name", Options{}, Request{Pools: []string{"e-tunnel"}}, ""},
 	}
 	for _, test := range tests {
@@ -142,6 +151,16 @@ func TestPoolsAndReservations(t *testing.T) {
 			}
 		})
 	}
+}
+
+// get is a copy of what is stored.
+func get(t *testing.T, store datastore.Store, kind v3.Kind, name string) v3.Object {
+	t.Helper()
+	o, err := store.Get(t.Context(), v3.Key{Kind: kind, Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o.Copy()
 }
 
 func TestWhatIsStored(t *testing.T) {

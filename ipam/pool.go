@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	v3 "github.com/felid-net/felid/api/v3"
 )
 
@@ -109,6 +111,8 @@ func (a *Allocator) refuses(p *v3.IPPool, r *Request) string {
 	switch {
 	case p.Spec.Disabled || p.DeletionTimestamp != nil:
 		return "is disabled"
+	case overlapped(p):
+		return "overlaps another pool that was there before"
 	case len(p.Spec.AllowedUses) > 0 && !slices.Contains(p.Spec.AllowedUses, "Workload"):
 		return "is not for workloads (allowedUses: " + strings.Join(p.Spec.AllowedUses, ", ") + ")"
 	case !byName && p.Spec.AssignmentMode == "Manual":
@@ -119,6 +123,13 @@ func (a *Allocator) refuses(p *v3.IPPool, r *Request) string {
 		return "does not admit the namespace (namespaceSelector: " + p.Spec.NamespaceSelector + ")"
 	}
 	return ""
+}
+
+// overlapped says whether the controller has found that another pool has the same addresses.
+func overlapped(p *v3.IPPool) bool {
+	return slices.ContainsFunc(p.Status.Conditions, func(c metav1.Condition) bool {
+		return c.Type == ConditionAllocatable && c.Status == metav1.ConditionFalse && c.Reason == ReasonOverlap
+	})
 }
 
 func (a *Allocator) nodeSelected(selector string) bool {

@@ -126,6 +126,12 @@ func (b Block) HandedTo(node string, now time.Time) *v3.IPAMBlock {
 	return &out
 }
 
+// What the controller writes into the status of a pool which lies over another that was there before: no addresses come from it then.
+const (
+	ConditionAllocatable = "Allocatable"
+	ReasonOverlap        = "CIDROverlap"
+)
+
 // Pool is a pool as the allocator sees it.
 type Pool struct{ p pool }
 

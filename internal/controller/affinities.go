@@ -61,7 +61,7 @@ func (a *affinities) Update(key v3.Key, o v3.Object) []v3.Key {
 
 // blockKeyOf is the key of the block that an affinity is for.
 func blockKeyOf(o *v3.BlockAffinity) v3.Key {
-	return v3.Key{Kind: v3.KindIPAMBlock, Name: ipam.BlockName(o.Spec.CIDR)}
+	return blockKey(o.Spec.CIDR)
 }
 
 // Plan implements Reconciler.

@@ -8,15 +8,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v3 "github.com/felid-net/felid/api/v3"
+	"github.com/felid-net/felid/ipam"
 	"github.com/felid-net/felid/policy/selector"
 )
 
 // The types of conditions, and their reasons.
 const (
-	conditionAccepted    = "Accepted"    // False: what is wrong with the object
-	conditionAllocatable = "Allocatable" // of an IPPool, False: why no addresses come from it
-	conditionBlocksMatch = "BlocksMatch" // of an IPPool, False: it has blocks of another size than it says
-	conditionTerminating = "Terminating" // True: what the deletion waits for
+	conditionAccepted    = "Accepted"                // False: what is wrong with the object
+	conditionAllocatable = ipam.ConditionAllocatable // of an IPPool, False: why no addresses come from it
+	conditionBlocksMatch = "BlocksMatch"             // of an IPPool, False: it has blocks of another size than it says
+	conditionTerminating = "Terminating"             // True: what the deletion waits for
 
 	reasonOK      = "OK"
 	reasonInvalid = "Invalid"

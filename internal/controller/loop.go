@@ -189,29 +189,36 @@ func (l *loop) work(ctx context.Context, group *errgroup.Group) {
 			l.busy[t] = true
 			continue
 		}
-		step := l.o.Reconcilers[t.reconciler].Plan(t.item, now)
-		if step.Again > 0 {
-			l.schedule.add(t, now.Add(step.Again))
+		if writes := l.plan(t, now); len(writes) > 0 {
+			l.begin(t, writes)
+			group.Go(func() error {
+				r := l.perform(ctx, t, writes)
+				select {
+				case l.results <- r:
+				case <-ctx.Done():
+				}
+				return nil
+			})
 		}
-		l.explain(t, step.Problem)
-		if len(step.Writes) == 0 {
-			l.succeeded(t)
-			continue
-		}
-		if wait := l.pace.take(t, now); wait > 0 {
-			l.schedule.add(t, now.Add(wait))
-			continue
-		}
-		l.begin(t, step.Writes)
-		group.Go(func() error {
-			r := l.perform(ctx, t, step.Writes)
-			select {
-			case l.results <- r:
-			case <-ctx.Done():
-			}
-			return nil
-		})
 	}
+}
+
+// plan is what a task is to write now.
+func (l *loop) plan(t task, now time.Time) []Write {
+	step := l.o.Reconcilers[t.reconciler].Plan(t.item, now)
+	if step.Again > 0 {
+		l.schedule.add(t, now.Add(step.Again))
+	}
+	l.explain(t, step.Problem)
+	if len(step.Writes) == 0 {
+		l.succeeded(t)
+		return nil
+	}
+	if wait := l.pace.take(t, now); wait > 0 {
+		l.schedule.add(t, now.Add(wait))
+		return nil
+	}
+	return step.Writes
 }
 
 // begin notes what is under way.

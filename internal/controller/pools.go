@@ -19,7 +19,7 @@ const poolFinalizer = "felid.dev/in-use"
 // The reasons for which a pool is not allocatable.
 const (
 	reasonDisabled    = "PoolDisabled"
-	reasonOverlap     = "CIDROverlap"
+	reasonOverlap     = ipam.ReasonOverlap
 	reasonTerminating = "Terminating"
 	reasonOtherSize   = "OtherBlockSize"
 )

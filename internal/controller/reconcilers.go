@@ -30,7 +30,7 @@ func All(s Settings) []Reconciler {
 		list = append(list, newJudgements(), newPolicyStatuses(s.Reports))
 	}
 	if s.Owner {
-		list = append(list, newPools(s), newAddresses(s), newAffinities(s), newRequests(s))
+		list = append(list, newPools(s), newAddresses(s), newAffinities(s), newRequests(s), newHandles(s))
 	}
 	return list
 }
