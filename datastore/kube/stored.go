@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -253,8 +253,8 @@ func (s *stored) watch(ctx context.Context, kind v3.Kind, revision string) (<-ch
 	if err := errors.Join(ctx.Err(), s.ctx.Err()); err != nil {
 		return nil, fmt.Errorf("watching %s: %w", kind, err)
 	}
-	if _, err := strconv.ParseUint(revision, 10, 64); err != nil {
-		return nil, fmt.Errorf("watching %s after %q: %w", kind, revision, datastore.ErrExpired)
+	if revision == "" || strings.Trim(revision, "0123456789/") != "" { // two numbers: an aggregated server that reads two sources
+		return nil, fmt.Errorf("watching %s after %q: %w: not one of an API server", kind, revision, datastore.ErrExpired)
 	}
 	f := &storedWatch{stored: s, of: k, kind: kind, revision: revision, out: make(chan datastore.Event, 64)}
 	s.pulses.watched(kind, k.resource, 1)

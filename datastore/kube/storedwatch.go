@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	v3 "github.com/felid-net/felid/api/v3"
@@ -29,6 +30,9 @@ func (f *storedWatch) run(ctx context.Context) {
 		}
 		if err == nil {
 			continue
+		}
+		if errors.Is(err, datastore.ErrInvalid) { // no revision of this server's, which alone knows what they look like
+			err = fmt.Errorf("%w: %w", datastore.ErrExpired, err)
 		}
 		if errors.Is(err, datastore.ErrExpired) || errors.Is(err, datastore.ErrNotServed) {
 			select { // whoever gets it lists again, and finds out how it is

@@ -140,7 +140,7 @@ func (w *watching) ended(ctx, guarded context.Context, k *call, err error, laste
 	case errors.As(err, &f):
 		return err
 	case silent:
-		w.client.log.Info("API server: nothing heard on a watch for long: opening it anew", "resource", w.resource)
+		w.client.log.Debug("API server: nothing heard on a watch for long: opening it anew", "resource", w.resource)
 		return nil
 	case errors.Is(err, io.EOF) && (inOrder || w.heard || lasted > time.Second):
 		return nil
