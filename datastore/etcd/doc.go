@@ -13,7 +13,8 @@
 //     end, and for Options.Doubt there is no answer at all, so that what agents know stays in force while somebody looks; after it,
 //     what is there counts, under revisions that differ from all of before.
 //   - A silence is noticed: while anything is watched the store is asked for its revision every few seconds, and watches end with
-//     ErrUnreachable when it has not answered for a while. A member that has lost its leader counts as unreachable.
+//     ErrUnreachable when it has not answered for a while. A member that has lost its leader counts as unreachable. A watch on which not even
+//     etcd's notes of progress come is begun anew.
 //
 // Views of Kubernetes objects are never stored; lists of them are empty.
 //

@@ -135,6 +135,9 @@ func TestSilenceIsNoticed(t *testing.T) {
 	if e := next(t, events); !errors.Is(e.Err, datastore.ErrUnreachable) || !strings.Contains(e.Err.Error(), "last answer at") {
 		t.Errorf("%+v, want ErrUnreachable", e)
 	}
+	if out := store.Outages(); len(out) != 1 || out[0].Kind != v3.KindTier || out[0].Reason == "" || time.Since(out[0].Since) > time.Minute {
+		t.Errorf("outages %+v, want that of tiers", out)
+	}
 	began := time.Now()
 	_, err := store.Get(t.Context(), tierKey("a"))
 	if took := time.Since(began); !errors.Is(err, datastore.ErrUnreachable) || !strings.Contains(err.Error(), "no answer within 2s") || took > 5*time.Second {
@@ -142,6 +145,28 @@ func TestSilenceIsNoticed(t *testing.T) {
 	}
 	s.Resume()
 	eventually(t, wantTier("a", store, t))
+	if out := store.Outages(); out != nil {
+		t.Errorf("outages %+v after an answer", out)
+	}
+}
+
+// TestStalledWatch: a watch on which nothing comes is begun anew; one on which etcd says that nothing changed goes on.
+func TestStalledWatch(t *testing.T) {
+	for _, program := range server.Programs(t) {
+		s := server.Start(t, server.Options{Program: program, Args: []string{"--experimental-watch-progress-notify-interval", "200ms"}})
+		store := open(t, s, func(o *Options) { o.Stall = 2 * time.Second })
+		events := watchFrom(t, store, v3.KindTier, list(t, store, v3.KindTier).Revision)
+		select {
+		case e := <-events:
+			t.Errorf("%s: %+v on a watch that was heard", program, e)
+		case <-time.After(3 * time.Second):
+		}
+	}
+	s := server.Shared(t) // which has its notes every 10 minutes
+	store := open(t, s, func(o *Options) { o.Stall = 300 * time.Millisecond })
+	if e := next(t, watchFrom(t, store, v3.KindTier, list(t, store, v3.KindTier).Revision)); !errors.Is(e.Err, datastore.ErrExpired) {
+		t.Errorf("%+v, want ErrExpired", e)
+	}
 }
 
 // TestRestoredEmpty: what was known stays for as long as it is doubted, then what is there counts.

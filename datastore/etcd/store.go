@@ -30,6 +30,9 @@ type Options struct {
 	// Beat is how often the store is asked for its revision while anything is watched, and Silence how long it may not have answered until
 	// watches end; 0: 15 s and 45 s.
 	Beat, Silence time.Duration
+	// Stall is how long nothing may be heard on a watch, not even a note of progress, which etcd sends every 10 minutes where it is not told
+	// otherwise; then it is begun anew. 0: 25 min.
+	Stall time.Duration
 	// Doubt is how long a store that was restored or emptied is not believed; 0: 2 min.
 	Doubt time.Duration
 	// PageSize is how many objects a list fetches at once; 0: 500.
@@ -71,6 +74,7 @@ func Open(o Options) (*Store, error) {
 	o.Patience = cmp.Or(o.Patience, 10*time.Second)
 	o.Beat = cmp.Or(o.Beat, 15*time.Second)
 	o.Silence = cmp.Or(o.Silence, 45*time.Second)
+	o.Stall = cmp.Or(o.Stall, 25*time.Minute)
 	o.Doubt = cmp.Or(o.Doubt, 2*time.Minute)
 	o.PageSize = cmp.Or(o.PageSize, 500)
 	secure, err := checkEndpoints(o.Endpoints)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -64,19 +65,41 @@ func (w *watch) follow(ctx context.Context) error {
 	if now.cluster != w.after.cluster || now.era != w.after.era || now.revision < w.after.revision {
 		return fmt.Errorf("%w: revision %s is of another store than %s", datastore.ErrExpired, w.after, now)
 	}
+	// From the list's own revision: etcd sends no notes of progress on a watch whose first revision is yet to come.
 	changes := w.client.Watch(clientv3.WithRequireLeader(ctx), kindPrefix(w.kind),
-		clientv3.WithPrefix(), clientv3.WithRev(w.after.revision+1), clientv3.WithFragment(), clientv3.WithCreatedNotify())
-	for answer := range changes {
-		if err := answer.Err(); err != nil {
-			return told(err)
-		}
-		for _, e := range answer.Events {
-			if err := w.change(ctx, e); err != nil {
+		clientv3.WithPrefix(), clientv3.WithRev(w.after.revision), clientv3.WithFragment(), clientv3.WithCreatedNotify(), clientv3.WithProgressNotify())
+	stall := time.NewTimer(w.o.Stall)
+	defer stall.Stop()
+	for {
+		select {
+		case <-stall.C:
+			return fmt.Errorf("%w: nothing was heard on the watch for %s, not even that nothing changed", datastore.ErrExpired, w.o.Stall)
+		case answer, ok := <-changes:
+			if !ok {
+				return fmt.Errorf("%w: etcd ended the watch", datastore.ErrUnreachable)
+			}
+			if err := w.take(ctx, &answer); err != nil {
 				return err
 			}
+			stall.Reset(w.o.Stall)
 		}
 	}
-	return fmt.Errorf("%w: etcd ended the watch", datastore.ErrUnreachable)
+}
+
+// take sends what changed by one answer, which may be that nothing did.
+func (w *watch) take(ctx context.Context, answer *clientv3.WatchResponse) error {
+	if err := answer.Err(); err != nil {
+		return told(err)
+	}
+	for _, e := range answer.Events {
+		if e.Kv.ModRevision <= w.after.revision {
+			continue // listed
+		}
+		if err := w.change(ctx, e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // change sends one change, and the faults where they are others by it.
