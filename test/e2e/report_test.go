@@ -67,6 +67,36 @@ metadata: {name: lost, namespace: shop}
 spec: {tier: none-such, selector: app == 'none'}
 `
 
+// clusterPolicyCRD is as much of that of policy.networking.k8s.io as is needed to have such policies, and clusterPolicy is one.
+const clusterPolicyCRD = `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: clusternetworkpolicies.policy.networking.k8s.io
+  annotations: {api-approved.kubernetes.io: unapproved}
+spec:
+  group: policy.networking.k8s.io
+  scope: Cluster
+  names: {plural: clusternetworkpolicies, singular: clusternetworkpolicy, kind: ClusterNetworkPolicy}
+  versions:
+  - name: v1alpha2
+    served: true
+    storage: true
+    subresources: {status: {}}
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+`
+
+const clusterPolicy = `
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: guard}
+spec:
+  tier: Admin
+  priority: 7
+  subject: {pods: {podSelector: {matchLabels: {app: back}}}}
+  ingress: [{action: Deny, from: [{pods: {podSelector: {matchLabels: {app: none}}}}]}]
+`
+
 // programmed is where kubectl finds how many nodes have a policy in force.
 const programmed = `jsonpath={.status.conditions[?(@.type=="Programmed")].message}`
 
@@ -74,6 +104,8 @@ const programmed = `jsonpath={.status.conditions[?(@.type=="Programmed")].messag
 // denies to pods becomes events that name policy and rule.
 func TestReportsOnKubernetes(t *testing.T) {
 	c := newKubeCluster(t, 2, "--deny-events")
+	c.apply(clusterPolicyCRD)
+	c.server.AwaitCRDs(t)
 	c.startController()
 	c.server.Namespace(t, "shop")
 	c.apply(pools)
@@ -82,6 +114,7 @@ func TestReportsOnKubernetes(t *testing.T) {
 	c.apply(reportedPolicies)
 	c.wantText("Programmed on 2 of 2 nodes", "get", "networkpolicies.projectcalico.org", "-n", "shop", "front", "-o", programmed)
 	c.wantText("Programmed on 2 of 2 nodes", "get", "policyreports", "-n", "shop", "networkpolicy.back", "-o", programmed)
+	c.apply(clusterPolicy)
 	c.wantText("TierMissing", "get", "networkpolicies.projectcalico.org", "-n", "shop", "lost", "-o", `jsonpath={.status.conditions[?(@.type=="Accepted")].reason}`)
 	for _, node := range []string{"node-1", "node-2"} {
 		c.wantText("True True 1", "get", "nodereport", node, "-o",
@@ -98,6 +131,8 @@ func TestReportsOnKubernetes(t *testing.T) {
 		c.server.Kubectl(t, "get", "events", "-n", "shop", "-o", "jsonpath={.items[*].involvedObject.uid}"), uid) {
 		t.Errorf("no event is of the pod with uid %s: kubectl describe would not show it", uid)
 	}
+
+	c.wantText("Programmed on 2 of 2 nodes", "get", "clusternetworkpolicies", "guard", "-o", programmed)
 
 	c.addNode("node-3", "192.0.2.3")
 	c.apply(strings.Replace(reportedPolicies, "ports: [81]", "ports: [81, 83]", 1))
