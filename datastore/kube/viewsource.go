@@ -83,16 +83,24 @@ func newSource(r *resource, up upstream, decode func([]byte) decoded, o *viewOpt
 	}
 }
 
-// ready waits for the first list. Where that fails, it says why, at once, while the source goes on trying.
+// ready waits for the first list. Where that fails, it says why, while the source goes on trying: at once the first time, and then after a while, in
+// which it may be ready.
 func (s *source) ready(ctx context.Context) error {
+	s.mu.Lock()
+	failed, standing := s.failed, s.err != nil
+	s.mu.Unlock()
+	if standing {
+		select {
+		case <-s.synced:
+		case <-ctx.Done():
+		case <-time.After(lastDelay):
+		}
+	}
 	select {
 	case <-s.synced:
 		return nil
 	default:
 	}
-	s.mu.Lock()
-	failed := s.failed
-	s.mu.Unlock()
 	select {
 	case <-s.synced:
 		return nil
