@@ -47,7 +47,7 @@ type IPPool struct {
 // +kubebuilder:validation:XValidation:rule="(has(self.blockSize) && self.blockSize != 0 ? self.blockSize : self.cidr.contains(':') ? 122 : 26) == (has(oldSelf.blockSize) && oldSelf.blockSize != 0 ? oldSelf.blockSize : oldSelf.cidr.contains(':') ? 122 : 26)",message="blockSize can't be changed; make another pool and delete this one",fieldPath=".blockSize"
 type IPPoolSpec struct {
 	// +kubebuilder:validation:MaxLength=49
-	// +kubebuilder:validation:XValidation:rule="isCIDR(self) && cidr(self).masked() == cidr(self)",message="is not a CIDR without host bits; valid: such as 10.0.0.0/16 or fd00::/48"
+	// +kubebuilder:validation:XValidation:rule="isCIDR(self) && (self.contains(':') ? cidr(self.substring(0, self.indexOf('/')) + '/128').containsIP(cidr(self).masked().ip()) : cidr(self.substring(0, self.indexOf('/')) + '/32').containsIP(cidr(self).masked().ip()))",message="is not a CIDR without host bits; valid: such as 10.0.0.0/16 or fd00::/48"
 	// +kubebuilder:validation:XValidation:rule="!isCIDR(self) || !(cidr('169.254.0.0/16').containsCIDR(self) || cidr(self).containsCIDR('169.254.0.0/16') || cidr('fe80::/10').containsCIDR(self) || cidr(self).containsCIDR('fe80::/10'))",message="overlaps link-local addresses, which are not routed"
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="can't be changed; make another pool and delete this one"
 	CIDR string `json:"cidr"`
@@ -164,7 +164,7 @@ type IPAMBlock struct {
 // +kubebuilder:validation:XValidation:rule="!isCIDR(self.cidr) || (self.cidr.contains(':') ? 128 : 32) - cidr(self.cidr).prefixLength() > 12 || self.allocations.size() == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096][(self.cidr.contains(':') ? 128 : 32) - cidr(self.cidr).prefixLength()]",message="allocations has one element an address",fieldPath=".allocations"
 type IPAMBlockSpec struct {
 	// +kubebuilder:validation:MaxLength=49
-	// +kubebuilder:validation:XValidation:rule="isCIDR(self) && cidr(self).masked() == cidr(self)",message="is not a CIDR without host bits; valid: such as 10.0.0.0/16 or fd00::/48"
+	// +kubebuilder:validation:XValidation:rule="isCIDR(self) && (self.contains(':') ? cidr(self.substring(0, self.indexOf('/')) + '/128').containsIP(cidr(self).masked().ip()) : cidr(self.substring(0, self.indexOf('/')) + '/32').containsIP(cidr(self).masked().ip()))",message="is not a CIDR without host bits; valid: such as 10.0.0.0/16 or fd00::/48"
 	CIDR string `json:"cidr"`
 	// Affinity is "host:NODE" or "virtual:NAME"; nil for none.
 	// +kubebuilder:validation:Pattern=`^(host|virtual):`
@@ -220,7 +220,7 @@ type BlockAffinitySpec struct {
 	// +kubebuilder:validation:Enum=host;virtual;""
 	Type string `json:"type,omitempty"`
 	// +kubebuilder:validation:MaxLength=49
-	// +kubebuilder:validation:XValidation:rule="isCIDR(self) && cidr(self).masked() == cidr(self)",message="is not a CIDR without host bits; valid: such as 10.0.0.0/16 or fd00::/48"
+	// +kubebuilder:validation:XValidation:rule="isCIDR(self) && (self.contains(':') ? cidr(self.substring(0, self.indexOf('/')) + '/128').containsIP(cidr(self).masked().ip()) : cidr(self.substring(0, self.indexOf('/')) + '/32').containsIP(cidr(self).masked().ip()))",message="is not a CIDR without host bits; valid: such as 10.0.0.0/16 or fd00::/48"
 	CIDR    string `json:"cidr"`
 	Deleted bool   `json:"deleted,omitempty"`
 }

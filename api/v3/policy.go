@@ -119,7 +119,7 @@ type GlobalNetworkPolicy struct {
 // +kubebuilder:validation:XValidation:rule="!(has(self.doNotTrack) && self.doNotTrack) || has(self.applyOnForward) && self.applyOnForward",message="applyOnForward must be true with doNotTrack"
 // +kubebuilder:validation:XValidation:rule="!(has(self.preDNAT) && self.preDNAT) || !has(self.egress) || self.egress.size() == 0",message="egress rules can't go with preDNAT"
 // +kubebuilder:validation:XValidation:rule="!(has(self.preDNAT) && self.preDNAT) || !has(self.types) || !('Egress' in self.types)",message="type Egress can't go with preDNAT"
-// +kubebuilder:validation:XValidation:rule=`(!has(self.ingress) || self.ingress.all(r, !has(r.source) || !has(r.source.services) || has(r.source.services.namespace) && r.source.services.namespace != "")) && (!has(self.egress) || self.egress.all(r, !has(r.destination) || !has(r.destination.services) || has(r.destination.services.namespace) && r.destination.services.namespace != ""))`,message="services need a namespace here"
+// +kubebuilder:validation:XValidation:rule=`(!has(self.ingress) || self.ingress.all(r, !has(r.source) || !has(r.source.services) || has(r.source.services.__namespace__) && r.source.services.__namespace__ != "")) && (!has(self.egress) || self.egress.all(r, !has(r.destination) || !has(r.destination.services) || has(r.destination.services.__namespace__) && r.destination.services.__namespace__ != ""))`,message="services need a namespace here"
 type GlobalNetworkPolicySpec struct {
 	PolicySpec `json:",inline"`
 	// NamespaceSelector narrows the selected endpoints by the labels of their namespace.
@@ -194,7 +194,7 @@ type Profile struct {
 
 // ProfileSpec is the specification of a Profile.
 //
-// +kubebuilder:validation:XValidation:rule=`(!has(self.ingress) || self.ingress.all(r, !has(r.source) || !has(r.source.services) || has(r.source.services.namespace) && r.source.services.namespace != "")) && (!has(self.egress) || self.egress.all(r, !has(r.destination) || !has(r.destination.services) || has(r.destination.services.namespace) && r.destination.services.namespace != ""))`,message="services need a namespace here"
+// +kubebuilder:validation:XValidation:rule=`(!has(self.ingress) || self.ingress.all(r, !has(r.source) || !has(r.source.services) || has(r.source.services.__namespace__) && r.source.services.__namespace__ != "")) && (!has(self.egress) || self.egress.all(r, !has(r.destination) || !has(r.destination.services) || has(r.destination.services.__namespace__) && r.destination.services.__namespace__ != ""))`,message="services need a namespace here"
 type ProfileSpec struct {
 	// +kubebuilder:validation:MaxItems=1024
 	// +kubebuilder:validation:items:XValidation:rule="!has(self.destination) || !has(self.destination.services)",message="services can't be used here; valid: the source of ingress rules, the destination of egress rules",fieldPath=".destination"
