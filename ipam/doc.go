@@ -15,5 +15,8 @@
 // unknown; from then on the index follows this allocator's own writes and every block it reads again. A Release of a handle that the
 // index does not have lists the blocks again before it says that there is nothing to release.
 //
+// Where a node may write nothing but its own (Options.Handover), blocks change hands whole: a node asks, and the controller makes an empty
+// block its own. Whoever looks after blocks beside their nodes does so by Block, whose changes are compare-and-swap writes as well.
+//
 // The package does not evaluate selectors (Options has predicates for those), does not read pods, and does not configure anything.
 package ipam

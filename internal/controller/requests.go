@@ -210,3 +210,6 @@ func (r *requests) handOver(b ipam.Block, request *v3.BlockAffinity, now time.Ti
 	}
 	return append(writes, Write{Verb: Delete, Object: request})
 }
+
+// Measure implements Measurer.
+func (r *requests) Measure(m *Metrics) { m.requests.Set(float64(len(r.requests))) }
