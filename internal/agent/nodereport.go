@@ -18,6 +18,7 @@ import (
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/dataplane"
 	"github.com/felid-net/felid/datastore"
+	"github.com/felid-net/felid/policy"
 )
 
 // maxMessage is how long a message of a report may be, in bytes.
@@ -36,8 +37,8 @@ func NewNodeReport(s *Status, before *v1alpha1.NodeReport, now time.Time) *v1alp
 	for _, kind := range slices.Sorted(maps.Keys(s.Applied)) {
 		t.Applied = append(t.Applied, v1alpha1.AppliedRevision{Kind: string(kind), Revision: strconv.FormatUint(s.Applied[kind], 10)})
 	}
-	t.Failed, t.FailedCount = s.failed, len(s.Failed)
-	t.Unsupported, t.UnsupportedCount = unsupportedRules(s.unsupported), len(s.unsupported)
+	t.Failed, t.FailedCount = fitting(append(unreadableObjects(s.faults), s.failed...)), len(s.faults)+len(s.Failed)
+	t.Unsupported, t.UnsupportedCount = unsupportedRules(s)
 	t.Uncovered, t.UncoveredCount = named(s.Uncovered)
 	t.Ungated, t.UngatedCount = named(s.Ungated)
 	for _, o := range s.Stale {
@@ -84,17 +85,56 @@ func shortened(text string) string {
 	return strings.ToValidUTF8(text[:maxMessage-3], "") + "…"
 }
 
-func unsupportedRules(all []dataplane.Unsupported) []v1alpha1.UnsupportedRule {
+// unsupportedRules are those that the dataplane can't express, and those that this version of felid can't, or can't read: a newer one may.
+func unsupportedRules(s *Status) (first []v1alpha1.UnsupportedRule, count int) {
 	var out []v1alpha1.UnsupportedRule
-	for _, u := range all {
+	for _, u := range s.unsupported {
 		out = append(out, v1alpha1.UnsupportedRule{
 			Policy: referenceTo(u.Policy), Direction: u.Direction.String(), Rule: u.Rule, Reason: shortened(u.Reason),
 		})
 	}
+	for _, c := range s.Conditions {
+		direction, rule, ofRule := ruleOf(c.Field)
+		if ofRule && isPolicy(c.Object.Kind) && (c.Type == policy.ConditionUnsupported || c.Type == policy.ConditionPartiallyInvalid) {
+			out = append(out, v1alpha1.UnsupportedRule{Policy: referenceToKey(c.Object), Direction: direction, Rule: rule, Reason: shortened(c.Message)})
+		}
+	}
 	slices.SortFunc(out, func(a, b v1alpha1.UnsupportedRule) int {
-		return cmp.Or(compareReferences(a.Policy, b.Policy), strings.Compare(a.Direction, b.Direction), cmp.Compare(a.Rule, b.Rule))
+		return cmp.Or(compareReferences(a.Policy, b.Policy), strings.Compare(a.Direction, b.Direction), cmp.Compare(a.Rule, b.Rule), strings.Compare(a.Reason, b.Reason))
 	})
-	return out[:min(len(out), v1alpha1.MaxNamed)]
+	return out[:min(len(out), v1alpha1.MaxNamed)], len(out)
+}
+
+func referenceToKey(k v3.Key) v1alpha1.PolicyReference {
+	return v1alpha1.PolicyReference{Kind: string(k.Kind), Namespace: k.Namespace, Name: k.Name}
+}
+
+// unreadableObjects are those that can't be read from the datastore, of which what was known before stays in force. What may be a policy concerns
+// any.
+func unreadableObjects(faults []datastore.Fault) []v1alpha1.FailedObject {
+	var out []v1alpha1.FailedObject
+	for _, f := range faults {
+		o := v1alpha1.FailedObject{Object: f.Key.String(), Message: shortened(f.String())}
+		switch {
+		case isPolicy(f.Key.Kind) && f.Key.Name != "":
+			o.Policies = []v1alpha1.PolicyReference{referenceToKey(f.Key)}
+		case f.Key.Kind == "" || isPolicy(f.Key.Kind):
+			o.Object, o.AllPolicies = "an object that can't be read", true
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+// fitting are as many as a report may name. Of more, the last entry says how many there are, and that any policy may be concerned.
+func fitting(all []v1alpha1.FailedObject) []v1alpha1.FailedObject {
+	more := len(all) - v1alpha1.MaxNamed
+	if more <= 0 {
+		return all
+	}
+	return append(slices.Clone(all[:v1alpha1.MaxNamed-1]), v1alpha1.FailedObject{
+		Object: fmt.Sprintf("%d more", more+1), Message: "see /status of the node's agent", AllPolicies: true,
+	})
 }
 
 func referenceTo(id dataplane.PolicyID) v1alpha1.PolicyReference {
@@ -109,7 +149,7 @@ func compareReferences(a, b v1alpha1.PolicyReference) int {
 const maxConcerned = 256
 
 // failedObjects names what is not in force and the policies that this concerns, each once: policies first, then endpoints with all policies of
-// theirs, then the rest. Of more than fit, the last entry says how many there are, and that any policy may be concerned.
+// theirs, then the rest.
 func failedObjects(state *dataplane.State, r *dataplane.Result) []v1alpha1.FailedObject {
 	var out []v1alpha1.FailedObject
 	for _, id := range sortedKeys(r.Policies, dataplane.PolicyID.String) {
@@ -127,11 +167,6 @@ func failedObjects(state *dataplane.State, r *dataplane.Result) []v1alpha1.Faile
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Others)) {
 		out = append(out, v1alpha1.FailedObject{Object: name, Message: shortened(r.Others[name].Error())})
-	}
-	if more := len(out) - v1alpha1.MaxNamed; more > 0 {
-		out = append(out[:v1alpha1.MaxNamed-1], v1alpha1.FailedObject{
-			Object: fmt.Sprintf("%d more", more+1), Message: "see /status of the node's agent", AllPolicies: true,
-		})
 	}
 	return out
 }

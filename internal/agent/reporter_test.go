@@ -240,6 +240,32 @@ func TestManyFailuresAreCounted(t *testing.T) {
 	}
 }
 
+// TestUnreadableIsNamed: a policy that this node can't read is not in force as it is, whatever the node has applied since; rules that it can't read are
+// named too.
+func TestUnreadableIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		partly := versioned("partly", 1)
+		partly.Spec.Ingress[0].Source.Nets = append(partly.Spec.Ingress[0].Source.Nets, "10.0.0.0/77")
+		n := startNode(t, allowAll("kns.ns"), versioned("p", 1), partly, pod("a", "c1", "10.0.0.1", nil))
+		reports, stop := reporting(t, n)
+		defer stop()
+		settle()
+		n.store.Break(policyKeyOf("p"), errors.New("no JSON"))
+		mustUpdate(t, n.store, partly)
+		time.Sleep(10 * time.Second)
+		got := reports.Node("n1").Status
+		if len(got.Failed) != 1 || got.FailedCount != 1 || got.Failed[0].Object != "NetworkPolicy ns/p" || got.Failed[0].AllPolicies || len(got.Failed[0].Policies) != 1 {
+			t.Errorf("failed %+v", got.Failed)
+		}
+		if len(got.Unsupported) != 1 || got.Unsupported[0].Policy.Name != "partly" || got.Unsupported[0].Direction != "ingress" || got.Unsupported[0].Rule != 0 {
+			t.Errorf("unsupported %+v", got.Unsupported)
+		}
+	})
+	if got := unreadableObjects([]datastore.Fault{{Err: errors.New("what is it?")}}); !got[0].AllPolicies {
+		t.Errorf("what may be any policy: %+v", got)
+	}
+}
+
 // TestPaceOfManyNodes: however much changes, all nodes of a cluster together write no more than they may, from the first second on; and nobody waits
 // longer than an interval.
 func TestPaceOfManyNodes(t *testing.T) {

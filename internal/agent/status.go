@@ -44,6 +44,7 @@ type Status struct {
 	Stats     dataplane.Stats    `json:"stats"`
 
 	failed      []v1alpha1.FailedObject
+	faults      []datastore.Fault
 	unsupported []dataplane.Unsupported
 	news        uint64 // counts the changes of policies that are applied
 }
@@ -71,7 +72,7 @@ const wholeDataplane = "dataplane"
 // publish makes a new Status; state and result are nil where only faults moved.
 func (l *loop) publish(state *dataplane.State, result *dataplane.Result) {
 	s := *l.status.Load()
-	s.InSync, s.Applies, s.Faults = l.inSync, l.applies, faultTexts(l.faults)
+	s.InSync, s.Applies, s.Faults, s.faults = l.inSync, l.applies, faultTexts(l.faults), l.faults
 	if o, ok := l.o.Dataplane.(Observer); ok {
 		s.Dataplane, s.DataplaneReason = o.Backend()
 	}

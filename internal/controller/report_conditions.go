@@ -35,8 +35,12 @@ func accepted(found []policy.Condition, unsupported []inexpressible) metav1.Cond
 	c := metav1.Condition{Type: v1alpha1.PolicyAccepted, Status: metav1.ConditionTrue, Reason: reasonAccepted, Message: "counts as written"}
 	findings := slices.Clone(found)
 	for _, u := range unsupported {
+		at := fmt.Sprintf("spec.%s[%d]", u.direction, u.rule)
+		if slices.ContainsFunc(found, func(c policy.Condition) bool { return strings.HasPrefix(c.Field, at) && c.Message == u.reason }) {
+			continue // nodes have read the same
+		}
 		findings = append(findings, policy.Condition{
-			Type: policy.ConditionUnsupported, Field: fmt.Sprintf("spec.%s[%d]", u.direction, u.rule), Message: "on " + u.dataplane + ": " + u.reason,
+			Type: policy.ConditionUnsupported, Field: at, Message: "on " + u.dataplane + ": " + u.reason,
 		})
 	}
 	if len(findings) == 0 {

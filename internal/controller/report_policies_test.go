@@ -241,6 +241,20 @@ func TestAcceptedSaysWhatIsNotAsWritten(t *testing.T) {
 		w.expect(policyKey("tierless"), 0, "Accepted", metav1.ConditionFalse, "TierMissing", "spec.tier: there is no Tier application")
 		w.expect(policyKey("plain"), 0, "Accepted", metav1.ConditionTrue, "Accepted", "")
 
+		said := meta.FindStatusCondition(w.conditions(policyKey("partly")), "Accepted").Message
+		same := report("n0", 1000) // the node says the same of it
+		same.Status.Unsupported = []v1alpha1.UnsupportedRule{{
+			Policy: v1alpha1.PolicyReference{Kind: "NetworkPolicy", Namespace: "ns", Name: "partly"}, Direction: "ingress", Rule: 0,
+			Reason: strings.TrimPrefix(said, "spec.ingress[0].source.nets[1]: "),
+		}}
+		if err := w.reports.PutNodeReport(t.Context(), same); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		if got := meta.FindStatusCondition(w.conditions(policyKey("partly")), "Accepted").Message; got != said {
+			t.Errorf("%q became %q", said, got)
+		}
+
 		w.create(&v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: "application"}})
 		w.expect(policyKey("tierless"), 10*time.Second, "Accepted", metav1.ConditionTrue, "Accepted", "")
 
