@@ -100,25 +100,31 @@ func isDerived(store datastore.Store, key v3.Key) bool {
 
 // portable is o without what is of one datastore alone.
 func portable(o v3.Object) v3.Object {
-	o = o.Copy()
-	o.SetResourceVersion("")
-	o.SetUID("")
-	o.SetGeneration(0)
+	o = asGiven(o)
 	o.SetSelfLink("")
-	o.SetManagedFields(nil)
 	o.SetOwnerReferences(nil)
 	o.SetFinalizers(nil)
 	o.SetDeletionTimestamp(nil)
 	o.SetDeletionGracePeriodSeconds(nil)
+	if notes := o.GetAnnotations(); notes != nil {
+		delete(notes, "kubectl.kubernetes.io/last-applied-configuration")
+	}
+	return o
+}
+
+// asGiven is a copy of o without what datastores add by themselves, and without its status.
+func asGiven(o v3.Object) v3.Object {
+	o = o.Copy()
+	o.SetResourceVersion("")
+	o.SetUID("")
+	o.SetGeneration(0)
+	o.SetManagedFields(nil)
 	o.SetCreationTimestamp(metav1.Time{})
 	if status := reflect.ValueOf(o).Elem().FieldByName("Status"); status.IsValid() {
 		status.SetZero()
 	}
 	if u, ok := o.(*v3.Unenforced); ok {
 		delete(u.Content, "status")
-	}
-	if notes := o.GetAnnotations(); notes != nil {
-		delete(notes, "kubectl.kubernetes.io/last-applied-configuration")
 	}
 	return o
 }
@@ -180,6 +186,10 @@ func same(a, b v3.Object) bool {
 	a, b = portable(a), portable(b)
 	v3.SetDefaults(a)
 	v3.SetDefaults(b)
+	return equal(a, b)
+}
+
+func equal(a, b v3.Object) bool {
 	x, errX := v3.Encode(a)
 	y, errY := v3.Encode(b)
 	return errX == nil && errY == nil && string(x) == string(y)

@@ -12,7 +12,7 @@ import (
 )
 
 func newNode(app *App) *cobra.Command {
-	return newGroup("node", "Look after this host", newNodeCleanup(app))
+	return newGroup("node", "Look after this host", newNodeStatus(app), newNodeCheck(app), newNodeCleanup(app))
 }
 
 // cleaner is a dataplane that can take everything of felid's off its host.

@@ -84,7 +84,7 @@ func patchStored(ctx context.Context, store datastore.Store, key v3.Key, change 
 		if err != nil {
 			return false, err
 		}
-		if same(old, o) {
+		if equal(asGiven(old), asGiven(o)) {
 			return false, nil
 		}
 		if _, err := store.Update(ctx, o); !errors.Is(err, datastore.ErrConflict) {

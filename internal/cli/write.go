@@ -214,6 +214,9 @@ func (v *verb) put(ctx context.Context, store datastore.Store, f *local.Found) (
 		}
 		o := f.Object.Copy()
 		o.SetResourceVersion(cmp.Or(f.Revision, old.GetResourceVersion()))
+		if o.GetResourceVersion() == old.GetResourceVersion() && equal(asGiven(o), asGiven(old)) {
+			return v.done, nil // as it is: no watcher need hear of it
+		}
 		_, err = store.Update(ctx, o)
 		if !errors.Is(err, datastore.ErrConflict) {
 			return v.done, err

@@ -73,8 +73,9 @@ func testCreateAndReplace(t *testing.T, c caller) {
 }
 
 // TestRoundTrip: what get prints can be applied, and changes nothing.
-func TestRoundTrip(t *testing.T) {
-	c, dir := storeCaller(t)
+func TestRoundTrip(t *testing.T) { eachStore(t, roundTrip) }
+
+func roundTrip(t *testing.T, c caller) {
 	c.ok("apply", "-f", "testdata/policies.yaml", "-f", "../../test/examples/11-networkset-domains.yaml", "-f", "../../test/examples/01-ippool-dmz.yaml")
 	for _, output := range []string{"yaml", "json"} {
 		for _, args := range [][]string{{"gnp", "ops.go-on"}, {"np", "-A"}, {"tiers"}, {"globalnetworksets"}, {"ippools"}} {
@@ -88,7 +89,7 @@ func TestRoundTrip(t *testing.T) {
 			}
 		}
 	}
-	elsewhere, _ := storeCaller(t)
+	elsewhere, dir := storeCaller(t)
 	elsewhere.in = c.ok("get", "gnp", "-o", "yaml").out
 	elsewhere.ok("apply", "-f", "-")
 	wants(t, elsewhere.ok("get", "gnp", "-o", "name").out, "globalnetworkpolicy/ops.go-on\n", "globalnetworkpolicy/ops.quarantine\n")
