@@ -59,6 +59,9 @@ func runController(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return openError(err)
 	}
+	if err := mayControl(ctx, cfg, log); err != nil {
+		return no(errors.Join(err, store.Close()))
+	}
 	service := newControllerService(cfg, store, log)
 	log.Info("felid controller starts", "version", version, "name", service.Name, "datastore", cfg.Datastore)
 	if err := errors.Join(service.Run(ctx), store.Close()); err != nil {

@@ -121,6 +121,22 @@ func (app *App) mayStart(ctx context.Context, cfg *config.Config, log *slog.Logg
 		}
 		findings = append(findings, more...)
 	}
+	return refusals(findings, log)
+}
+
+// mayControl is what a controller looks at before it writes anything: what belongs to another engine has a controller.
+func mayControl(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
+	as := *cfg
+	as.Network = "owner" // a guest's controller writes these resources too
+	findings, err := clusterFindings(ctx, &as)
+	if err != nil {
+		log.Warn("preflight: can't look for another owner of the API", "error", err)
+	}
+	return refusals(findings, log)
+}
+
+// refusals are the findings that forbid to go on; the others are logged.
+func refusals(findings []preflight.Finding, log *slog.Logger) error {
 	var errs []error
 	for i := range findings {
 		if f := &findings[i]; f.Refuse {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -101,13 +102,26 @@ func (s *Service) handler(metrics prometheus.Gatherer) http.Handler {
 		case !s.leading.Load():
 			fmt.Fprintln(w, "ok: another controller leads, or none yet")
 		case !s.inSync.Load():
-			http.Error(w, "not in sync with the datastore yet", http.StatusServiceUnavailable)
+			http.Error(w, "not in sync with the datastore yet"+s.unheard(), http.StatusServiceUnavailable)
 		default:
 			fmt.Fprintln(w, "ok: leading")
 		}
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	return mux
+}
+
+// unheard names what the datastore does not hear of, as far as it knows that itself.
+func (s *Service) unheard() string {
+	store, ok := s.Store.(interface{ Outages() []datastore.Outage })
+	if !ok {
+		return ""
+	}
+	var text strings.Builder
+	for _, o := range store.Outages() {
+		fmt.Fprintf(&text, "; %s: %s", o.Kind, o.Reason)
+	}
+	return text.String()
 }
 
 // serve answers at addr until ctx ends.

@@ -78,3 +78,16 @@ func TestHangingIsUnhealthy(t *testing.T) {
 		expectAnswer(t, s, "/healthz", "not ok: nothing has turned")
 	})
 }
+
+// deaf is a store that does not hear of a kind.
+type deaf struct{ datastore.Store }
+
+func (deaf) Outages() []datastore.Outage {
+	return []datastore.Outage{{Kind: "Tier", Reason: "forbidden"}}
+}
+
+func TestReadinessNamesWhatIsMissing(t *testing.T) {
+	s := &Service{Store: deaf{}}
+	s.leading.Store(true)
+	expectAnswer(t, s, "/readyz", "not ok: not in sync with the datastore yet; Tier: forbidden")
+}

@@ -113,7 +113,7 @@ spec: {tier: security, selector: all(), types: [Egress], egress: [{action: Deny,
 // TestBesideCalico: over each form of Calico's API felid is not installed; as a guest it reads what is there, and leaves it as it is.
 func TestBesideCalico(t *testing.T) {
 	s := kubernetes.Start(t, kubernetes.Options{})
-	checks(t, s, "an empty cluster", "", "!nothing serves projectcalico.org/v3")
+	checks(t, s, "an empty cluster", "", "note: cluster: nothing serves projectcalico.org/v3")
 
 	stored := written(t, "stored.yaml", calicoDefinition("crd.projectcalico.org", "v1", "tiers", "Tier", "Cluster"))
 	s.Apply(t, stored)
@@ -132,6 +132,11 @@ func TestBesideCalico(t *testing.T) {
 	before := s.Kubectl(t, "get", "tiers,globalnetworkpolicies,crds", "-o", "yaml")
 	if status, out := felid(t, s, "get", "gnp", "-o", "name"); status != 0 || out != "globalnetworkpolicy/security.deny-metadata\n" {
 		t.Errorf("a guest reads %d %s", status, out)
+	}
+	for _, network := range []string{"owner", "guest"} {
+		if status, out := felid(t, s, "controller", "--listen=", "--network", network); status != 1 || !strings.Contains(out, "definitions of projectcalico.org are another's") {
+			t.Errorf("a controller of the %s: status %d, %s", network, status, out)
+		}
 	}
 	besideCalico(t, s)
 	guestEnforces(t, s)
