@@ -102,7 +102,7 @@ func JudgeCluster(c *Cluster, guest bool) []Finding {
 		add(!guest && len(o.ours) == 0, fmt.Sprintf("there are definitions of %s (%s), and no API server of Calico's: Calico without it, or what is left of it", storedGroup, some(o.stored)),
 			"install Calico's API server if felid is to read its resources as a guest, or remove what is left; felid reads none of them as they are")
 	case guest && len(o.ours) == 0:
-		add(true, fmt.Sprintf("nothing serves %s/v3", group), "install felid's definitions (deploy/crds): there is no other owner of them")
+		add(false, fmt.Sprintf("nothing serves %s/v3", group), "install felid's definitions (deploy/crds), for which agents wait: there is no other owner of them")
 	}
 	return out
 }

@@ -25,7 +25,7 @@ func TestJudgeCluster(t *testing.T) {
 		cluster      Cluster
 		owner, guest string // what the one finding says, "!" before it where it refuses; "" for none
 	}{
-		"nothing":                       {Cluster{}, "", "!nothing serves projectcalico.org/v3"},
+		"nothing":                       {Cluster{}, "", "nothing serves projectcalico.org/v3"},
 		"felid":                         {Cluster{CRDs: ours}, "", ""},
 		"Calico with its API server":    {Cluster{Aggregated: server, CRDs: stored}, "!the Service calico-apiserver/calico-api serves projectcalico.org/v3", "the Service calico-apiserver/calico-api serves"},
 		"Calico with native resources":  {Cluster{CRDs: native}, "!definitions of projectcalico.org are another's (networkpolicies.projectcalico.org, tiers.projectcalico.org)", "definitions of projectcalico.org are another's"},
