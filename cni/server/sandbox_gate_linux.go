@@ -25,9 +25,10 @@ func (s *sandbox) peer(path, ifName string) (name, mac string, err error) {
 		return "", "", fmt.Errorf("finding %s in the pod: %w", ifName, err)
 	}
 	e := eth.Attrs()
-	// An index of another namespace than the host's may be one of the host's too: the ends must name each other.
+	// An index of another namespace than the host's may be one of the host's too: the ends must name each other, and the host's this namespace.
 	host, err := s.host.LinkByIndex(e.ParentIndex)
-	if err != nil || host.Type() != "veth" || host.Attrs().ParentIndex != e.Index {
+	id, idErr := s.host.GetNetNsIdByFd(int(ns))
+	if err != nil || idErr != nil || id < 0 || host.Type() != "veth" || host.Attrs().ParentIndex != e.Index || host.Attrs().NetNsID != id {
 		return "", "", fmt.Errorf("%s in the pod is a %s whose other end is no interface of this host: felid can't police it", ifName, eth.Type())
 	}
 	return host.Attrs().Name, e.HardwareAddr.String(), nil

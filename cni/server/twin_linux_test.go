@@ -31,6 +31,7 @@ const (
 	envDir   = "FELID_TEST_TWIN" // set: this process is a twin's agent, and this is its folder
 	envStore = "FELID_TEST_STORE"
 	envWait  = "FELID_TEST_TIMEOUT"
+	envGuest = "FELID_TEST_GUEST" // set: another plugin connects the pods
 	node     = "node-1"
 )
 
@@ -77,6 +78,7 @@ type twin struct {
 	store   datastore.Store
 	look    func() datastore.Store // the store as it is now: one in a folder hears of others' changes a little later
 	timeout string
+	guest   string // "" for the owner of the network
 	agent   *exec.Cmd
 	log     *bytes.Buffer
 }
@@ -161,7 +163,7 @@ func (w *twin) start(t testing.TB) {
 		w.log = new(bytes.Buffer)
 	}
 	w.agent = exec.Command("ip", "netns", "exec", w.netns, os.Args[0])
-	w.agent.Env = append(os.Environ(), envDir+"="+w.dir, envStore+"="+w.kind, envWait+"="+w.timeout)
+	w.agent.Env = append(os.Environ(), envDir+"="+w.dir, envStore+"="+w.kind, envWait+"="+w.timeout, envGuest+"="+w.guest)
 	w.agent.Stdout, w.agent.Stderr = w.log, w.log
 	if err := w.agent.Start(); err != nil {
 		t.Fatal(err)
@@ -222,7 +224,7 @@ func runTwin(dir string) error {
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	s, err := server.New(server.Options{
-		Socket: filepath.Join(dir, "cni.sock"), Node: node, InterfacePrefix: "fld", IPv6: true, Timeout: timeout,
+		Socket: filepath.Join(dir, "cni.sock"), Node: node, Guest: os.Getenv(envGuest) != "", InterfacePrefix: "fld", IPv6: true, Timeout: timeout,
 		Store: store, IPAM: ipam.New(store, node, ipam.Options{Log: log}), Pods: pods{store},
 		Loop: &twinLoop{hold: filepath.Join(dir, "hold"), unready: filepath.Join(dir, "unready"), inForce: map[v3.Key]*v3.WorkloadEndpoint{}}, Log: log,
 	})
