@@ -40,6 +40,10 @@ type storedKind struct {
 	// known are the objects of the last list that was believed, and of what was watched since; nil before.
 	known map[v3.Key]struct{}
 	doubt doubt
+	// followed: there is or was a watch, so that a list which lost much may be that of another server than the one before. Not while one of
+	// the watches, live, is heard of: what went then went.
+	followed bool
+	live     int
 }
 
 func newStored(api *client, p *pulses, patience time.Duration, now func() time.Time) *stored {
@@ -107,6 +111,13 @@ func (k *storedKind) learn(key v3.Key, faults []datastore.Fault, lossy, there bo
 		k.faults[key] = faults
 	}
 	return true
+}
+
+// follow says that the kind is watched from now on.
+func (k *storedKind) follow() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.followed = true
 }
 
 // saw notes a revision that a watch has come to.
@@ -229,6 +240,9 @@ func (s *stored) judge(k *storedKind, kind v3.Kind, l *listing, revision string)
 		}
 	}
 	before := len(k.known)
+	if !k.followed || k.live > 0 {
+		lost = 0
+	}
 	believed := k.doubt.believe(before, lost, revision, s.now(), s.patience)
 	if believed {
 		k.known, k.faults, k.lossy = known, l.faults, l.lossy
@@ -258,6 +272,7 @@ func (s *stored) watch(ctx context.Context, kind v3.Kind, revision string) (<-ch
 	}
 	f := &storedWatch{stored: s, of: k, kind: kind, revision: revision, out: make(chan datastore.Event, 64)}
 	s.pulses.watched(kind, k.resource, 1)
+	k.follow()
 	s.watches.Go(func() {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()

@@ -154,6 +154,31 @@ func testMissingDefinition(t *testing.T, server *kubernetes.Server) {
 	f.until("the CRD is missed", func() bool { return len(s.Outages()) == 1 })
 }
 
+// TestListsAreBelieved: what was deleted while nothing was wrong is gone, whether or not the kind is watched.
+func TestListsAreBelieved(t *testing.T) {
+	server := kubernetes.Shared(t)
+	server.InstallCRDs(t)
+	s, other := openOn(t, server), openOn(t, server)
+	t.Cleanup(func() { empty(t, openOn(t, server), v3.KindTier) })
+	gone := func(what string) {
+		t.Helper()
+		for _, name := range []string{"a", "b"} {
+			mustCreate(t, other, newTier(name, 1))
+		}
+		if list, err := s.List(t.Context(), v3.KindTier, ""); err != nil || len(list.Objects) != 2 {
+			t.Fatalf("%s: %d tiers, %v", what, len(list.Objects), err)
+		}
+		empty(t, other, v3.KindTier)
+		if list, err := s.List(t.Context(), v3.KindTier, ""); err != nil || len(list.Objects) != 0 {
+			t.Errorf("%s: %d tiers that were deleted, %v", what, len(list.Objects), err)
+		}
+	}
+	gone("not watched")
+	f := syncOf(t, s, v3.KindTier)
+	f.until("in sync", func() bool { return f.inSync })
+	gone("watched")
+}
+
 func TestForbidden(t *testing.T) {
 	server := kubernetes.Shared(t)
 	server.InstallCRDs(t)

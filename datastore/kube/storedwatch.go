@@ -17,6 +17,7 @@ type storedWatch struct {
 	kind     v3.Kind
 	revision string // the last that was delivered
 	failures int    // since something was heard
+	live     bool   // the server watches
 	out      chan datastore.Event
 }
 
@@ -25,6 +26,7 @@ func (f *storedWatch) run(ctx context.Context) {
 	defer f.stored.pulses.watched(f.kind, f.of.resource, -1)
 	for {
 		err := f.stored.api.watch(ctx, f.of.resource, f.revision, func(e rawEvent) error { return f.event(ctx, e) })
+		f.setLive(false)
 		if ctx.Err() != nil {
 			return
 		}
@@ -61,8 +63,24 @@ func (f *storedWatch) brief(err error) int {
 	return 1
 }
 
+// setLive counts the watch among those that are heard of, or no more.
+func (f *storedWatch) setLive(live bool) {
+	if f.live == live {
+		return
+	}
+	f.live = live
+	f.of.mu.Lock()
+	defer f.of.mu.Unlock()
+	if live {
+		f.of.live++
+	} else {
+		f.of.live--
+	}
+}
+
 // event delivers one event.
 func (f *storedWatch) event(ctx context.Context, e rawEvent) error {
+	f.setLive(true)
 	if e.raw != nil || e.revision != f.revision { // more than that the server watches
 		f.failures = 0
 	}

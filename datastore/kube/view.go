@@ -317,6 +317,7 @@ func (v *views) joinBlocks(ctx context.Context, revision string) (events <-chan 
 
 // shareBlocks has a stored kind learn of the events of IPAMBlocks that views read.
 func (v *views) shareBlocks(k *storedKind) {
+	k.follow()
 	v.byKind[v3.KindWorkloadEndpoint].sources[1].joins.learn = func(key v3.Key, d *decoded, there bool) []datastore.Fault {
 		if !k.learn(key, d.faults, d.lossy, there) {
 			return nil
