@@ -62,7 +62,7 @@ func untainted(node []byte, key string) (patch []byte, err error) {
 			Key string `json:"key"`
 		}
 		if err := json.Unmarshal(text, &taint); err != nil {
-			return nil, fmt.Errorf("Node %s: spec.taints[%d]: %w", n.Metadata.Name, i, err)
+			return nil, fmt.Errorf("reading Node %s: spec.taints[%d]: %w", n.Metadata.Name, i, err)
 		}
 		if taint.Key != key {
 			left = append(left, text)

@@ -14,7 +14,7 @@ const (
 	garbageAtStart = 60
 	muchAtStart    = 24 << 20 // bytes
 	garbageLater   = 20
-	garbageAtLeast = 16 << 20 // bytes
+	garbageAtLeast = 8 << 20 // bytes
 )
 
 // tidyInterval is how often memory is given back: the agent works in bursts, and what one needed should not stay taken until the next.
