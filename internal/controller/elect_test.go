@@ -82,9 +82,10 @@ func newRace(t *testing.T, names ...string) *race {
 	r := &race{t: t, lease: &memoryLease{down: map[string]bool{}}, leading: map[string]bool{}, cancel: map[string]context.CancelFunc{}, ended: map[string]chan error{}}
 	for _, name := range names {
 		ctx, cancel := context.WithCancel(t.Context())
-		r.cancel[name], r.ended[name] = cancel, make(chan error, 1)
+		ended := make(chan error, 1)
+		r.cancel[name], r.ended[name] = cancel, ended
 		e := &Election{Lease: seat{r.lease, name}, Name: name, Log: slog.New(slog.DiscardHandler)}
-		go func() { r.ended[name] <- e.Run(ctx, func(ctx context.Context) error { return r.work(ctx, name) }) }()
+		go func() { ended <- e.Run(ctx, func(ctx context.Context) error { return r.work(ctx, name) }) }()
 	}
 	return r
 }
