@@ -90,17 +90,6 @@ func TestPoolsKeepTheirRange(t *testing.T) {
 	admin.must(t, http.MethodPatch, pools+"/p", `{"spec":{"blockSize":null}}`, 200)
 }
 
-// What an older schema let in can still be edited, and got rid of.
-func TestLabelledSetsCanBeEdited(t *testing.T) {
-	admin := newClient(t, server(t).Config)
-	sets := collection(v3.KindGlobalNetworkSet, "")
-	admin.must(t, http.MethodPost, sets, manifest(v3.KindGlobalNetworkSet, "", "s", `{}`), 201)
-	defer admin.do(t, http.MethodDelete, sets+"/s", "")
-	if a := admin.do(t, http.MethodPatch, sets+"/s", `{"metadata":{"labels":{"projectcalico.org/namespace":"x"}}}`); a.code != 422 || !strings.Contains(a.message, "is set by felid") {
-		t.Error(a)
-	}
-}
-
 // Status is written apart, by who may write it.
 func TestStatusIsApart(t *testing.T) {
 	s := server(t)
