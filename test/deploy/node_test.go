@@ -239,7 +239,13 @@ func TestFullBlock(t *testing.T) {
 		return string(text)
 	}
 	n1.may("POST", calico+"/ipamblocks", body(object{"apiVersion": "projectcalico.org/v3", "kind": "IPAMBlock", "metadata": object{"name": "10-2-0-0-24"}, "spec": spec}))
-	n1.may("MERGE", calico+"/ipamblocks/10-2-0-0-24", body(object{"spec": object{"sequenceNumber": 2, "attributes": attributes[:255]}}))
+	const path = calico + "/ipamblocks/10-2-0-0-24"
+	n1.may("MERGE", path, body(object{"spec": object{"sequenceNumber": 2}}))
+	for _, a := range attributes { // the worst case: each is compared with all that there were
+		a["secondary"].(object)["node"] = "n2"
+	}
+	callAs(t, s.Config).may("MERGE", path, body(object{"spec": object{"attributes": attributes}}))
+	n1.may("MERGE", path, body(object{"spec": object{"sequenceNumber": 3}}))
 	n1.may("DELETE", calico+"/ipamblocks/10-2-0-0-24", "")
 }
 
