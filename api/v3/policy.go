@@ -78,6 +78,7 @@ type PolicySpec struct {
 // +kubebuilder:printcolumn:name=Selector,type=string,JSONPath=".spec.selector"
 // +kubebuilder:printcolumn:name=Types,type=string,JSONPath=".spec.types"
 // +kubebuilder:printcolumn:name=Accepted,type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
+// +kubebuilder:printcolumn:name=Programmed,type=string,JSONPath=`.status.conditions[?(@.type=="Programmed")].status`
 // +kubebuilder:printcolumn:name=Age,type=date,JSONPath=".metadata.creationTimestamp"
 // +kubebuilder:validation:XValidation:rule=`self.metadata.name.matches(r"^(knp\.default\.)?(ossg\.default\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)?$")`,message="the name of a policy is lower-case letters, digits and '-', with at most one '.', each part beginning and ending with a letter or digit"
 type NetworkPolicy struct {
@@ -102,6 +103,7 @@ type NetworkPolicySpec struct {
 // +kubebuilder:printcolumn:name=Selector,type=string,JSONPath=".spec.selector"
 // +kubebuilder:printcolumn:name=Types,type=string,JSONPath=".spec.types"
 // +kubebuilder:printcolumn:name=Accepted,type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
+// +kubebuilder:printcolumn:name=Programmed,type=string,JSONPath=`.status.conditions[?(@.type=="Programmed")].status`
 // +kubebuilder:printcolumn:name=Age,type=date,JSONPath=".metadata.creationTimestamp"
 // +kubebuilder:validation:XValidation:rule=`self.metadata.name.matches(r"^(knp\.default\.)?(ossg\.default\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)?$")`,message="the name of a policy is lower-case letters, digits and '-', with at most one '.', each part beginning and ending with a letter or digit"
 type GlobalNetworkPolicy struct {
@@ -145,6 +147,7 @@ type GlobalNetworkPolicySpec struct {
 // +kubebuilder:printcolumn:name=Order,type=number,JSONPath=".spec.order"
 // +kubebuilder:printcolumn:name="Default action",type=string,JSONPath=".spec.defaultAction"
 // +kubebuilder:printcolumn:name=Policies,type=integer,JSONPath=".status.policies"
+// +kubebuilder:printcolumn:name=Accepted,type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
 // +kubebuilder:printcolumn:name=Age,type=date,JSONPath=".metadata.creationTimestamp"
 // +kubebuilder:validation:XValidation:rule=`self.metadata.name.size() <= 63 && self.metadata.name.matches(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")`,message="the name of a tier is at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit"
 // +kubebuilder:validation:XValidation:rule=`self.metadata.name != 'default' || !has(self.spec) || (!has(self.spec.order) || self.spec.order == 1000000.0) && (!has(self.spec.defaultAction) || self.spec.defaultAction in ["", 'Deny'])`,message="the built-in tier default has order 1000000 and defaultAction Deny"
