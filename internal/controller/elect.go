@@ -155,14 +155,18 @@ func (e *Election) release() {
 	}
 }
 
-// explain logs a failure that is new, and not that of being ended.
+// explain logs a failure that is new, and not that of being ended. However the datastore can't be reached, it is one failure.
 func (e *Election) explain(ctx context.Context, err error) {
-	text := ""
-	if err != nil && ctx.Err() == nil {
-		text = err.Error()
+	problem := ""
+	switch {
+	case err == nil || ctx.Err() != nil:
+	case errors.Is(err, datastore.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded):
+		problem = datastore.ErrUnreachable.Error()
+	default:
+		problem = err.Error()
 	}
-	if text != "" && text != e.problem {
-		e.Log.Warn("leader election: trying again", "error", text)
+	if problem != "" && problem != e.problem {
+		e.Log.Warn("leader election: trying again", "error", err)
 	}
-	e.problem = text
+	e.problem = problem
 }

@@ -40,6 +40,7 @@ type loop struct {
 	pace     pace
 	faults   map[string]bool
 	inSync   bool
+	away     bool // it has been said that the datastore can't be reached, and nothing was written since
 
 	told    chan func()
 	results chan result
@@ -55,7 +56,8 @@ type pending struct {
 // trouble is what is wrong with a task.
 type trouble struct {
 	delay   time.Duration // before the next try; 0: nothing failed
-	failed  string        // what was logged of the last failure
+	failed  string        // the last failure
+	told    bool          // it was logged
 	problem string        // what was logged of Step.Problem
 }
 
@@ -257,6 +259,7 @@ func (l *loop) settle(r result) {
 		l.failed(r.task, r.err)
 		return
 	}
+	l.away = false
 	l.succeeded(r.task)
 	if again {
 		l.schedule.add(r.task, time.Now())
@@ -279,6 +282,11 @@ func (l *loop) failed(t task, err error) {
 		return
 	}
 	tr.failed = text
+	unreachable := errors.Is(err, datastore.ErrUnreachable)
+	if unreachable && l.away {
+		return // said of another object
+	}
+	l.away, tr.told = unreachable, true
 	l.o.Log.Warn("a write failed; trying again", "reconciler", l.name(t), "object", t.item.String(), "error", err)
 }
 
@@ -292,10 +300,10 @@ func (l *loop) succeeded(t task) {
 	if tr == nil {
 		return
 	}
-	if tr.failed != "" {
+	if tr.told {
 		l.o.Log.Info("the write that failed is done, or is not wanted any more", "reconciler", l.name(t), "object", t.item.String())
 	}
-	tr.delay, tr.failed = 0, ""
+	tr.delay, tr.failed, tr.told = 0, "", false
 	l.forgetTrouble(t)
 }
 

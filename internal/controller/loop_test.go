@@ -148,6 +148,33 @@ func TestFailedWritesAreTriedAgainAndLoggedOnce(t *testing.T) {
 	})
 }
 
+// TestAnOutageIsOneCause: however many objects were to be written.
+func TestAnOutageIsOneCause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t)
+		store := &faulty{Cluster: b.store, err: datastore.ErrUnreachable}
+		for i := range 20 {
+			b.create(newTier(fmt.Sprint("t", i)))
+		}
+		defer b.start(store, &echo{tiers: map[string]*v3.Tier{}})()
+		for range 3 {
+			b.after(time.Hour)
+			if lines := b.log.lines("a write failed"); len(lines) != 1 {
+				t.Errorf("%d lines for one outage", len(lines))
+			}
+			store.set(nil)
+			b.after(lastDelay)
+			if lines := b.log.lines("that failed is done"); len(lines) != 1 {
+				t.Errorf("%d lines for its end", len(lines))
+			}
+			store.set(datastore.ErrUnreachable)
+			for i := range 20 {
+				edit(b, newTier(fmt.Sprint("t", i)), func(tier *v3.Tier) { tier.Spec.Order = new(float64(2)) })
+			}
+		}
+	})
+}
+
 // TestConflictIsNoFailure: somebody else was faster, which is nobody's fault.
 func TestConflictIsNoFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

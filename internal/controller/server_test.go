@@ -29,9 +29,11 @@ type cluster struct {
 	store  *kube.Store // the administrator's
 }
 
-func newCluster(t *testing.T) *cluster {
+func newCluster(t *testing.T) *cluster { return clusterOn(t, kubernetes.Shared(t)) }
+
+func clusterOn(t *testing.T, server *kubernetes.Server) *cluster {
 	t.Helper()
-	c := &cluster{t: t, server: kubernetes.Shared(t)}
+	c := &cluster{t: t, server: server}
 	c.server.InstallCRDs(t)
 	deploy := filepath.Join("..", "..", "deploy")
 	c.server.Apply(t, filepath.Join(deploy, "namespace.yaml"))
@@ -427,6 +429,49 @@ func TestElectionOnARealServer(t *testing.T) {
 		if err == nil && (now.Holder == "" || now.Holder == first.Holder) {
 			err = fmt.Errorf("%q leads", now.Holder)
 		}
+		return err
+	})
+}
+
+// TestOutage: while the API server is away nobody leads, and afterwards one does what there is to do.
+func TestOutage(t *testing.T) {
+	c := clusterOn(t, kubernetes.Start(t, kubernetes.Options{}))
+	var services []*Service
+	text := &logText{}
+	for i := range 2 {
+		store := c.controller()
+		services = append(services, &Service{
+			Store: store, Lease: store.Lease("felid-system", "felid-controller"), Name: fmt.Sprint("c", i), Log: slog.New(slog.NewTextHandler(text, nil)),
+			Settings: Settings{Status: true, Owner: true, AutoHostEndpoints: "Enabled"},
+		})
+		c.start(services[i])
+	}
+	leaders := func(want int) func() error {
+		return func() error {
+			n := 0
+			for _, s := range services {
+				n += int(number(s.inSync.Load()))
+			}
+			if n != want {
+				return fmt.Errorf("%d controllers lead and are in sync; want %d", n, want)
+			}
+			return nil
+		}
+	}
+	eventually(t, patience, leaders(1))
+	text.lines("")
+	c.server.Kill()
+	eventually(t, patience, leaders(0))
+	if err := c.server.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, patience, leaders(1))
+	if lines := text.lines("level=WARN"); len(lines) > 5 {
+		t.Errorf("%d warnings for one outage: %q", len(lines), lines)
+	}
+	c.apply(twoNodes)
+	eventually(t, patience, func() error {
+		_, err := read[*v3.HostEndpoint](c, v3.KindHostEndpoint, "n2-auto-hep")
 		return err
 	})
 }
