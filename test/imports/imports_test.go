@@ -49,7 +49,6 @@ var rooms = []room{
 	{"datastore/etcd", []string{"datastore", "api/v3"}, "as datastore/local"},
 	{"datastore/local", []string{"datastore", "api/v3", "policy/kube"}, "a back end converts and stores; it decides nothing"},
 	{"datastore/kube", []string{"datastore", "api/...", "policy/kube"}, "a back end converts and stores; it decides nothing"},
-	{"internal/deps", nil, "it names other people's modules alone"},
 	{"internal/config", []string{"datastore", "datastore/...", "api/v3"}, "configuration names a store and opens it; it enforces nothing"},
 	{"internal/preflight", nil, "it judges what others found; who looks, and where, is theirs"},
 	{"internal/agent", []string{"api/...", "policy", "policy/...", "dataplane", "dataplane/...", "ipam", "cni", "cni/...", "datastore", "internal/config"},
