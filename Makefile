@@ -33,8 +33,9 @@ test-long: test ## everything, then the random tests for long: worlds, cases, si
 test-cluster: root tools native ## felid on a Kubernetes cluster of three nodes on this machine, dual stack: smoke test and upstream's NetworkPolicy suite
 	test/cluster/suite dual-iptables
 
-test-cluster-all: root tools native ## the same for IPv4 alone and IPv6 alone, too, and with kube-proxy by nftables
+test-cluster-all: root tools native ## the same for IPv4 alone and IPv6 alone, too, with kube-proxy by nftables, and beside another plugin
 	test/cluster/suite dual-iptables ipv4-iptables ipv6-iptables dual-nftables
+	LAB_CNI=$(CURDIR)/test/cluster/hooks/felid-guest test/cluster/suite dual-iptables
 
 lint: ## vet for both systems, staticcheck at the version pinned in build/tools
 	@test -z "$$(gofmt -l .)" || { echo "gofmt is needed on:"; gofmt -l .; exit 1; }
