@@ -168,14 +168,11 @@ func (s *bed) watch(ctx context.Context, group *sync.WaitGroup, accept, query st
 	if err != nil {
 		return err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.server.Config.Host+"/api/v1/pods?watch=1&resourceVersion=0&sendInitialEvents=false"+query, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.server.Config.Host+"/api/v1/pods?watch=1&resourceVersion="+s.revision()+query, nil)
 	if err != nil {
 		return err
 	}
-	request.URL.RawQuery = strings.Replace(request.URL.RawQuery, "resourceVersion=0&sendInitialEvents=false", "resourceVersion="+s.revision(), 1)
-	if strings.Contains(accept, "protobuf") {
-		accept = strings.Replace(accept, "protobuf", "protobuf;stream=watch", 1)
-	}
+	accept = strings.Replace(accept, "protobuf", "protobuf;stream=watch", 1)
 	request.Header.Set("Accept", accept)
 	response, err := (&http.Client{Transport: transport}).Do(request)
 	if err != nil {
