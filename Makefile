@@ -14,7 +14,7 @@ build: native ## the programs, for this machine and for Windows
 native:
 	$(BUILD) -o bin/ ./cmd/felid ./cmd/felid-cni
 
-check: ## the inner loop: vet for both systems, and every test that needs no root (under two minutes)
+check: ## the inner loop: vet for both systems, and every test that needs no root (a few minutes; the first time it compiles an API server)
 	@test -z "$$(gofmt -l .)" || { echo "gofmt is needed on:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	GOOS=windows $(GO) vet ./...
