@@ -115,15 +115,15 @@ func (g *generator) kubernetesPolicy(name string) []byte {
 	if types := g.types(); types != nil {
 		spec["policyTypes"] = types
 	}
-	for direction, list := range map[string]string{"ingress": "from", "egress": "to"} {
+	for _, direction := range []struct{ name, peers string }{{"ingress", "from"}, {"egress", "to"}} {
 		if g.maybe(3) {
 			continue
 		}
 		rules := []any{}
 		for range g.IntN(3) {
-			rules = append(rules, g.kubernetesRule(list))
+			rules = append(rules, g.kubernetesRule(direction.peers))
 		}
-		spec[direction] = rules
+		spec[direction.name] = rules
 	}
 	data, err := json.Marshal(tree{
 		"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": tree{"namespace": pick(g, "a", "b"), "name": name}, "spec": spec,

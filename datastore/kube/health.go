@@ -121,7 +121,7 @@ func (p *pulses) list() []SourceHealth {
 	return all
 }
 
-// outages are the kinds that are not heard of.
+// outages are the kinds that are not heard of, each once: where several resources that it is made of are not, since the longest ago.
 func outages(all []SourceHealth) []datastore.Outage {
 	var out []datastore.Outage
 	for _, h := range all {
@@ -129,7 +129,13 @@ func outages(all []SourceHealth) []datastore.Outage {
 			continue
 		}
 		for _, kind := range h.Kinds {
-			out = append(out, datastore.Outage{Kind: kind, Since: h.Since, Reason: h.Err})
+			o := datastore.Outage{Kind: kind, Since: h.Since, Reason: h.Err}
+			switch i := slices.IndexFunc(out, func(x datastore.Outage) bool { return x.Kind == kind }); {
+			case i < 0:
+				out = append(out, o)
+			case o.Since.Before(out[i].Since):
+				out[i] = o
+			}
 		}
 	}
 	return out

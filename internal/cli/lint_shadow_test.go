@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"testing"
@@ -38,7 +39,7 @@ func TestShadowedIsTrue(t *testing.T) {
 	}
 }
 
-// without is a policy less one rule; its types stay.
+// without is a policy less one rule as it was written, which may be several here; its types stay.
 func without(t *testing.T, o v3.Object, field string) v3.Object {
 	o = o.Copy()
 	spec := policySpec(o)
@@ -47,11 +48,15 @@ func without(t *testing.T, o v3.Object, field string) v3.Object {
 		name string
 		of   *[]v3.Rule
 	}{{"ingress", &spec.Ingress}, {"egress", &spec.Egress}} {
-		for i := range *rules.of {
-			if fmt.Sprintf("spec.%s[%d]", rules.name, i) == field {
-				*rules.of = slices.Delete(*rules.of, i, i+1)
-				return o
+		kept := make([]v3.Rule, 0, len(*rules.of))
+		for i, r := range *rules.of {
+			if fmt.Sprintf("spec.%s[%d]", rules.name, cmp.Or(r.Written, i+1)-1) != field {
+				kept = append(kept, r)
 			}
+		}
+		if len(kept) < len(*rules.of) {
+			*rules.of = kept
+			return o
 		}
 	}
 	t.Fatalf("no rule %s", field)

@@ -206,8 +206,9 @@ func TestAgeOfDataOnKubernetes(t *testing.T) {
 		return nil
 	})
 	waitFor(t, "the report to say that nothing is stale", func() error {
-		if got := c.server.Kubectl(t, "get", "nodereport", "node-1", "-o", "jsonpath={.status.staleSince}"); got != "" {
-			return fmt.Errorf("it says since %s", got)
+		got := c.server.Kubectl(t, "get", "nodereport", "node-1", "--ignore-not-found", "-o", "jsonpath={.metadata.name} stale since {.status.staleSince}")
+		if got != "node-1 stale since " {
+			return fmt.Errorf("it says %q", got)
 		}
 		return nil
 	})

@@ -26,11 +26,15 @@ import (
 	"github.com/felid-net/felid/test/kubernetes"
 )
 
+// built is the folder of the programs, once they are wanted.
+var built string
+
 var programs = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "felid-bench-kube-")
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", dir, "../../../cmd/felid", "../../../cmd/felid-cni")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := build.CombinedOutput()
@@ -42,8 +46,8 @@ var programs = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if dir, err := programs(); err == nil {
-		_ = os.RemoveAll(dir)
+	if built != "" {
+		_ = os.RemoveAll(built)
 	}
 	os.Exit(code)
 }
