@@ -79,7 +79,7 @@ func BenchmarkWatch(b *testing.B) {
 		}
 		b.ReportMetric(float64(bytes)/watchers/watchFor.Seconds()/1e3, form.name+"-kB/s/agent")
 		b.ReportMetric(float64(events)/watchers/watchFor.Seconds(), form.name+"-events/s/agent")
-		b.ReportMetric((cpu-base).Seconds()/watchFor.Seconds()/watchers*1e5, form.name+"-api-millicore%/agent")
+		b.ReportMetric((cpu-base).Seconds()/watchFor.Seconds()/watchers*100, form.name+"-api-%core/agent")
 	}
 }
 
