@@ -95,6 +95,9 @@ func (s *Store) notices(w *fsnotify.Watcher) {
 		case <-s.done:
 			return
 		case e := <-w.Events:
+			if s.ignored(e) { // which a burst must not begin with: what it announces comes at once behind it
+				continue
+			}
 			time.Sleep(burstEvery - time.Since(began))
 			began = time.Now()
 			s.burst(w, e, quietSince)
@@ -180,14 +183,10 @@ func (s *Store) noticeLost(err error) {
 // notice handles one report. A JSON file is read at once: part of one is no JSON. Part of a YAML file may be YAML, so that one is
 // taken when it has been quiet for a while: wait is true, and rel is its path.
 func (s *Store) notice(e fsnotify.Event) (rel string, wait bool) {
-	rel, err := filepath.Rel(s.dir, e.Name)
-	if err != nil || e.Op == fsnotify.Chmod {
+	if s.ignored(e) {
 		return "", false
 	}
-	rel = filepath.ToSlash(rel)
-	if rel == "." || isHidden(rel) || strings.Contains(rel, "/.") {
-		return "", false
-	}
+	rel = s.relative(e)
 	if !isManifest(rel) || s.isDir(rel) {
 		s.locked(func() { s.noticeDir(rel, e) })
 		return "", false
@@ -197,6 +196,21 @@ func (s *Store) notice(e fsnotify.Event) (rel string, wait bool) {
 		return "", false
 	}
 	return rel, true
+}
+
+// ignored tells whether a report is of nothing that is or was a resource: of temporary files, for one.
+func (s *Store) ignored(e fsnotify.Event) bool {
+	rel := s.relative(e)
+	return rel == "." || e.Op == fsnotify.Chmod || isHidden(rel) || strings.Contains(rel, "/.")
+}
+
+// relative is the path of a report in the Store's folder; "." of one outside of it.
+func (s *Store) relative(e fsnotify.Event) string {
+	rel, err := filepath.Rel(s.dir, e.Name)
+	if err != nil {
+		return "."
+	}
+	return filepath.ToSlash(rel)
 }
 
 func (s *Store) isDir(rel string) bool {
