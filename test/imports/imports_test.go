@@ -39,6 +39,7 @@ var rooms = []room{
 	{"dataplane_linux/netlink", []string{"dataplane/delta"}, "makes devices and routes exist; it need not know why"},
 	{"dataplane_linux/bgp", []string{"api/v3"}, "holds sessions; policy and routes reach it as prefixes"},
 	{"dataplane_windows", []string{"dataplane", "dataplane/delta", "dataplane/flatten", "dataplane_windows/hns"}, "a driver is given resolved state, and needs no resources"},
+	{"dataplane_windows/adapters", nil, "what a host says of itself, whoever asks"},
 	{"dataplane_windows/hns", nil, "HNS as it is, nothing of ours in it"},
 	{"ipam", []string{"api/v3", "datastore"}, "addresses are handed out whatever enforces policy"},
 	{"cni", nil, "the plugin starts at every pod: it must stay small"},
