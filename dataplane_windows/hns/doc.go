@@ -1,3 +1,8 @@
-// Package hns holds the objects of the Windows Host Networking Service as plain structs, as HNS reads and writes them in schema 2.
-// They compile everywhere. Nothing of policy is known here, and no call is made yet.
+// Package hns holds the objects of the Windows Host Networking Service as plain structs, reads and builds the JSON of schema 2 that HNS takes and gives,
+// and asks HNS for them: Client over Calls. All of it compiles everywhere but Open, which gives the calls of a real host.
+//
+// Invariants: an ACL that somebody else put on an endpoint is kept as HNS gave it, byte for byte; every error of HNS is an *Error, judged here and not by
+// hcsshim, whose own judgement misses most; nothing is remembered between calls.
+//
+// Nothing of policy is known here: which ACLs, on which endpoint, and when again after a failure, is the driver's to say.
 package hns
