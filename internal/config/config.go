@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -12,7 +13,9 @@ import (
 	"time"
 )
 
-// Config is everything that can be configured. A field's tag gives its key in the file; flag and variable follow from it.
+// Config is everything that can be configured. A field's tag gives its key in the file; flag and variable follow from it. Tags windows and
+// windowsOneof replace default and oneof for an agent on Windows; a field with tag os is of no use to an agent on another system, and must keep
+// its default there.
 type Config struct {
 	Node      string `felid:"node" help:"name of this node (default: the host's name, in lower case)"`
 	Datastore string `felid:"datastore" help:"where resources are: kube, kube:KUBECONFIG, etcd:URL[,URL...] or local:DIR"`
@@ -23,8 +26,8 @@ type Config struct {
 	EtcdKey    string `felid:"etcdKey" help:"file with the key of etcdCert"`
 	EtcdCA     string `felid:"etcdCa" help:"file with the certificates of those who may sign etcd's (default: whom the system trusts)"`
 
-	Socket   string `felid:"socket" default:"/run/felid/cni.sock" help:"unix socket that the CNI plugin calls"`
-	StateDir string `felid:"stateDir" default:"/var/lib/felid" help:"folder for what must survive a restart"`
+	Socket   string `felid:"socket" windows:"\\\\.\\pipe\\felid" default:"/run/felid/cni.sock" help:"unix socket, or on Windows the named pipe, that the CNI plugin calls"`
+	StateDir string `felid:"stateDir" windows:"C:\\ProgramData\\felid" default:"/var/lib/felid" help:"folder for what must survive a restart"`
 	// CNIBinDir and CNIConfDir are written by the agent when it is ready; empty: somebody else installs the plugin.
 	CNIBinDir    string `felid:"cniBinDir" help:"the host's folder of CNI plugins, into which the agent writes its own; empty: it does not"`
 	CNIConfDir   string `felid:"cniConfDir" help:"the host's folder of CNI configuration, into which the agent writes its own when it enforces; empty: it does not"`
@@ -32,27 +35,27 @@ type Config struct {
 
 	Listen string `felid:"listen" default:"127.0.0.1:9199" help:"address for /healthz, /readyz, /status and /metrics; empty: none"`
 
-	Network            string `felid:"network" default:"owner" oneof:"owner,guest" help:"owner: felid is the network, and accepts what policy allows; guest: beside another CNI, it marks and returns"`
-	InterfacePrefix    string `felid:"interfacePrefix" default:"fld" help:"how the names of pods' interfaces on the host begin (at most 4 characters where felid makes them)"`
+	Network            string `felid:"network" windows:"guest" windowsOneof:"guest" default:"owner" oneof:"owner,guest" help:"owner: felid is the network, and accepts what policy allows; guest: beside another CNI, it marks and returns"`
+	InterfacePrefix    string `felid:"interfacePrefix" os:"linux" default:"fld" help:"how the names of pods' interfaces on the host begin (at most 4 characters where felid makes them)"`
 	HostToWorkload     string `felid:"hostToWorkload" default:"All" oneof:"All,Policy,ProbePorts" help:"what a node may send to its own pods: All, what Policy allows, or besides that to the ProbePorts that their probes name"`
 	WorkloadToHost     string `felid:"workloadToHost" default:"Pass" oneof:"Allow,Deny,Pass" help:"what becomes of packets from a pod to its node that policy allows; Pass leaves them to the host's own rules"`
-	PolicyChangeAction string `felid:"policyChangeAction" default:"Continue" oneof:"Continue,CutDenied" help:"what becomes of connections that stand when policy changes: they Continue, or those that it denies by now are cut"`
+	PolicyChangeAction string `felid:"policyChangeAction" os:"linux" default:"Continue" oneof:"Continue,CutDenied" help:"what becomes of connections that stand when policy changes: they Continue, or those that it denies by now are cut"`
 	// FailsafeInbound and FailsafeOutbound stay open on host endpoints; see HostPorts.
-	FailsafeInbound  string `felid:"failsafeInbound" default:"tcp:22,tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667,udp:68" help:"ports of this host that no policy on a host endpoint closes: PROTOCOL:PORT or PROTOCOL:PORT@NET, comma-separated, or none"`
-	FailsafeOutbound string `felid:"failsafeOutbound" default:"tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667,udp:53,udp:67" help:"ports elsewhere that no policy on a host endpoint closes to this host: as failsafeInbound"`
+	FailsafeInbound  string `felid:"failsafeInbound" os:"linux" default:"tcp:22,tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667,udp:68" help:"ports of this host that no policy on a host endpoint closes: PROTOCOL:PORT or PROTOCOL:PORT@NET, comma-separated, or none"`
+	FailsafeOutbound string `felid:"failsafeOutbound" os:"linux" default:"tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667,udp:53,udp:67" help:"ports elsewhere that no policy on a host endpoint closes to this host: as failsafeInbound"`
 	NodeAddress      string `felid:"nodeAddress" help:"addresses of this node, comma-separated, that other nodes reach it by (default: what the Node object says)"`
 	IPv6             bool   `felid:"ipv6" default:"true" help:"route and police IPv6; otherwise pods' IPv6 is dropped"`
-	MTU              int    `felid:"mtu" default:"0" help:"MTU of pods' interfaces; 0: 1500"`
+	MTU              int    `felid:"mtu" os:"linux" default:"0" help:"MTU of pods' interfaces; 0: 1500"`
 
-	IptablesBackend  string        `felid:"iptablesBackend" default:"auto" oneof:"auto,nft,legacy" help:"variant of iptables; auto follows what the host's other rules use, else nft"`
-	IptablesLockFile string        `felid:"iptablesLockFile" help:"lock file of iptables-legacy (default: the program's own)"`
-	MarkMask         string        `felid:"markMask" default:"0xffff0000" help:"packet mark bits that felid may use"`
-	LogGroup         int           `felid:"logGroup" default:"1" help:"NFLOG group of Log rules and verdicts"`
-	LogRateLimit     string        `felid:"logRateLimit" help:"how often each Log rule logs: 10/second, /minute or /hour; empty: each packet"`
-	LogRateBurst     int           `felid:"logRateBurst" default:"5" help:"how many packets a Log rule logs at once before logRateLimit counts"`
-	LogVerdicts      bool          `felid:"logVerdicts" default:"false" help:"log through NFLOG what every rule, tier and profile decides about each new connection; see felid explain"`
-	DenyEvents       bool          `felid:"denyEvents" default:"false" help:"tell of connections that policy denies by events of the pods, some a minute; costs one more match for each rule that denies, in front of it"`
-	DenyEventGroup   int           `felid:"denyEventGroup" default:"2" help:"NFLOG group that the agent listens to for denyEvents; nobody else may"`
+	IptablesBackend  string        `felid:"iptablesBackend" os:"linux" default:"auto" oneof:"auto,nft,legacy" help:"variant of iptables; auto follows what the host's other rules use, else nft"`
+	IptablesLockFile string        `felid:"iptablesLockFile" os:"linux" help:"lock file of iptables-legacy (default: the program's own)"`
+	MarkMask         string        `felid:"markMask" os:"linux" default:"0xffff0000" help:"packet mark bits that felid may use"`
+	LogGroup         int           `felid:"logGroup" os:"linux" default:"1" help:"NFLOG group of Log rules and verdicts"`
+	LogRateLimit     string        `felid:"logRateLimit" os:"linux" help:"how often each Log rule logs: 10/second, /minute or /hour; empty: each packet"`
+	LogRateBurst     int           `felid:"logRateBurst" os:"linux" default:"5" help:"how many packets a Log rule logs at once before logRateLimit counts"`
+	LogVerdicts      bool          `felid:"logVerdicts" os:"linux" default:"false" help:"log through NFLOG what every rule, tier and profile decides about each new connection; see felid explain"`
+	DenyEvents       bool          `felid:"denyEvents" os:"linux" default:"false" help:"tell of connections that policy denies by events of the pods, some a minute; costs one more match for each rule that denies, in front of it"`
+	DenyEventGroup   int           `felid:"denyEventGroup" os:"linux" default:"2" help:"NFLOG group that the agent listens to for denyEvents; nobody else may"`
 	DriftInterval    time.Duration `felid:"driftInterval" default:"5s" help:"how often cheap signs of foreign changes are looked at"`
 	ReadInterval     time.Duration `felid:"readInterval" default:"4m" help:"how often the kernel is read back whole"`
 
@@ -62,6 +65,9 @@ type Config struct {
 
 	LogLevel  string `felid:"logLevel" default:"info" oneof:"debug,info,warn,error" help:"lowest level that is logged"`
 	LogFormat string `felid:"logFormat" default:"text" oneof:"text,json" help:"form of log lines"`
+	// LogFile and LogFileSize are for where nobody reads standard error: a Windows service has none.
+	LogFile     string `felid:"logFile" help:"file that log lines go to; empty: standard error, or, as a Windows service, felid.log in stateDir"`
+	LogFileSize int    `felid:"logFileSize" default:"20" help:"how large logFile may get, in MiB; it is then renamed to end in .1, and what had that name goes"`
 }
 
 // Validate says what is wrong with the values, all of it.
@@ -104,6 +110,9 @@ func (c *Config) Validate() error {
 			bad("listen", err.Error(), "HOST:PORT")
 		}
 	}
+	if c.LogFileSize < 1 || c.LogFileSize > 10<<10 {
+		bad("logFileSize", strconv.Itoa(c.LogFileSize)+" is out of range", "1 to 10240")
+	}
 	if c.DriftInterval < time.Second || c.ReadInterval < time.Second {
 		bad("driftInterval, readInterval", "shorter than a second", "1s or more")
 	}
@@ -136,16 +145,30 @@ func (c *Config) OnKubernetes() bool {
 }
 
 // Logger is what the configuration says, writing to standard error.
-func (c *Config) Logger() *slog.Logger {
+func (c *Config) Logger() *slog.Logger { return c.loggerTo(os.Stderr) }
+
+// OpenLogger is what the configuration says, writing to LogFile, if there is one. Close it last.
+func (c *Config) OpenLogger() (*slog.Logger, io.Closer, error) {
+	if c.LogFile == "" {
+		return c.Logger(), io.NopCloser(nil), nil
+	}
+	f, err := openLogFile(c.LogFile, int64(c.LogFileSize)<<20)
+	if err != nil {
+		return nil, nil, fmt.Errorf("logFile: %w", err)
+	}
+	return c.loggerTo(f), f, nil
+}
+
+func (c *Config) loggerTo(w io.Writer) *slog.Logger {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
 		level = slog.LevelInfo
 	}
 	opts := &slog.HandlerOptions{Level: level}
 	if c.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(os.Stderr, opts))
+		return slog.New(slog.NewJSONHandler(w, opts))
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, opts))
+	return slog.New(slog.NewTextHandler(w, opts))
 }
 
 // defaultNode is the host's name, as Kubernetes names nodes.

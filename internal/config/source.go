@@ -2,11 +2,13 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"reflect"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,12 +38,18 @@ type field struct {
 	key, def, help string
 	oneOf          []string
 	flag, variable string
+	only           string // the system whose agents alone have a use for it; "": all have
 	kind           reflect.Type
 }
 
-var fields = readFields()
+// fields are those of Config as people have them who call felid from somewhere, agentFields as an agent of this system has them.
+var (
+	fields      = readFields("")
+	agentFields = readFields(runtime.GOOS)
+)
 
-func readFields() []field {
+// readFields are the fields for an agent on a system; "": as on Linux, without a limit to what may be set.
+func readFields(goos string) []field {
 	t := reflect.TypeFor[Config]()
 	out := make([]field, t.NumField())
 	for i := range out {
@@ -52,8 +60,16 @@ func readFields() []field {
 			flag:     strings.Join(words, "-"),
 			variable: "FELID_" + strings.ToUpper(strings.Join(words, "_")),
 		}
-		if list := f.Tag.Get("oneof"); list != "" {
+		list := f.Tag.Get("oneof")
+		if goos == "windows" {
+			out[i].def = cmp.Or(f.Tag.Get("windows"), out[i].def)
+			list = cmp.Or(f.Tag.Get("windowsOneof"), list)
+		}
+		if list != "" {
 			out[i].oneOf = strings.Split(list, ",")
+		}
+		if only := f.Tag.Get("os"); goos != "" && only != goos {
+			out[i].only = only
 		}
 	}
 	return out
@@ -74,11 +90,16 @@ func splitWords(key string) []string {
 
 // Flags registers a flag for every value, or for those whose keys are named, and --config.
 func Flags(set *pflag.FlagSet, keys ...string) {
-	for _, f := range fields {
+	all := agentFields
+	if len(keys) > 0 {
+		all = fields
+	}
+	for _, f := range all {
 		if len(keys) > 0 && !slices.Contains(keys, f.key) {
 			continue
 		}
 		set.String(f.flag, f.def, f.help)
+		set.Lookup(f.flag).Hidden = f.only != "" // given all the same, it is refused in as many words
 		if f.kind.Kind() == reflect.Bool {
 			set.Lookup(f.flag).NoOptDefVal = "true"
 		}
@@ -91,6 +112,10 @@ func Flags(set *pflag.FlagSet, keys ...string) {
 // Load reads flags (those set), then the environment, then the file that --config or FELID_CONFIG names, then defaults: the first
 // that has a value wins. Values says where each came from. All faults are reported at once.
 func Load(set *pflag.FlagSet, env func(string) (string, bool)) (*Config, []Value, error) {
+	return load(set, env, agentFields)
+}
+
+func load(set *pflag.FlagSet, env func(string) (string, bool), fields []field) (*Config, []Value, error) {
 	c, values, errs := read(set, env, fields)
 	if len(errs) == 0 {
 		errs = append(errs, c.Validate())
@@ -129,7 +154,7 @@ func read(set *pflag.FlagSet, env func(string) (string, bool), wanted []field) (
 		if f.key == "node" && v.Text == "" {
 			v.Text = defaultNode()
 		}
-		if err := f.store(c, v.Text); err != nil {
+		if err := cmp.Or(f.usable(v.Text), f.store(c, v.Text)); err != nil {
 			errs = append(errs, fmt.Errorf("%s (from %s): %w", f.key, v.Source, err))
 		}
 		values = append(values, v)
@@ -160,6 +185,14 @@ func (f *field) resolve(set *pflag.FlagSet, env func(string) (string, bool), fil
 		return Value{f.key, text, fromFile}
 	}
 	return Value{f.key, f.def, fromDefault}
+}
+
+// usable says why a value can't be set for an agent of this system, if it can't: nothing would come of it.
+func (f *field) usable(text string) error {
+	if f.only == "" || text == f.def {
+		return nil
+	}
+	return fmt.Errorf("%q has a meaning on %s alone; valid here: %q, or no value", text, f.only, f.def)
 }
 
 // store parses text into the field of c.
