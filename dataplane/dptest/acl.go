@@ -1,264 +1,136 @@
 package dptest
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
-	"net/netip"
-	"slices"
-	"strconv"
-	"strings"
+	"maps"
 
 	"github.com/felid-net/felid/dataplane"
 )
 
-// ACLTrace is what a list of HNS ACLs says of a packet.
+// HNS is the model of what the Windows Host Networking Service does with packets: the one that all tests judge by, and the emulator too. What it
+// takes for granted is numbered in docs/windows.md; each of these assumptions can be made false here, and then the model does the worst that is
+// likely instead (see the comments of the constants).
+//
+// A packet to or from an endpoint meets, in its direction: the connections that the endpoint knows, whose answers pass (H13 to H17); the layer
+// of rules of type Host, where a Block that wins ends it and all else goes on (H6); the layer of type Switch, where the matching rule with the
+// lowest priority number decides (H1, H2); and where none matches, the default, which differs by build (H5).
+//
+// A rule matches by protocol, by the addresses of both sides, and by ports. Plain addresses are seen from the endpoint (H7); in rules that name
+// sets Local is the source and Remote the destination (H35). What is empty matches everything (H3, H4).
+//
+// What HNS refuses, and what felid never writes because nobody knows what HNS would make of it, is an error: addresses with host bits or words
+// in their place, ports without a protocol that has them, priorities out of range, families mixed in one rule, sets mixed with addresses,
+// fields of more than 4000 items, sets that do not stand.
+type HNS struct {
+	Major, Minor int // version of HNS: sets stand since 13.0
+	// DefaultAllow lets a packet through that none of an endpoint's ACLs match.
+	DefaultAllow bool
+	// IPv6: the network is dual stack; else ACLs with IPv6 addresses are refused.
+	IPv6 bool
+	// False are the assumptions that do not hold.
+	False map[Assumption]bool
+}
+
+// HNSOf is the model of a build of Windows Server: 20348 (2022) or 26100 (2025). That versions before 2025 let through what nothing matches is
+// the worse of what was reported.
+func HNSOf(build int) HNS {
+	switch build {
+	case 20348:
+		return HNS{Major: 13, Minor: 2, DefaultAllow: true, IPv6: true}
+	case 26100:
+		return HNS{Major: 15, Minor: 4, IPv6: true}
+	}
+	panic("dptest: unknown build of Windows")
+}
+
+// Without is the model where these assumptions do not hold either.
+func (m HNS) Without(false_ ...Assumption) HNS {
+	m.False = maps.Clone(m.False)
+	if m.False == nil {
+		m.False = map[Assumption]bool{}
+	}
+	for _, a := range false_ {
+		m.False[a] = true
+	}
+	return m
+}
+
+func (m HNS) hasSets() bool { return m.Major >= 13 && !m.False[H34] }
+
+// ACLTrace is what the ACLs of an endpoint say of a packet.
 type ACLTrace struct {
 	Action dataplane.Action // Allow or Deny
-	// Index of the rule that decided in the list, and its Id; -1 where none matched.
+	// Index of the rule that decided in the list, and its Id; -1 where none did.
 	Index int
 	ID    string
+	// Established: the packet belongs to a connection that was let through.
+	Established bool
+	// Tie: another rule of the same priority and the other action matches too, and HNS decides as it likes.
+	Tie bool
 }
 
-// aclRule is an ACL as HNS takes it in schema 2.
-type aclRule struct {
-	ID              string `json:"Id"`
-	Protocols       string
-	Action          string
-	Direction       string
-	LocalAddresses  string
-	RemoteAddresses string
-	LocalPorts      string
-	RemotePorts     string
-	RuleType        string
-	Priority        uint16
-
-	index         int
-	in            bool
-	protocols     []uint8 // nil: any
-	local, remote []netip.Prefix
-	lports, rport []dataplane.PortRange
-}
-
-// TraceACLs runs a packet through the ACLs of one endpoint, given as a JSON list of HNS ACL settings. The lowest priority number
-// wins; unmatched packets are blocked as soon as there is any rule. Rules of equal priority that overlap and differ in action are
-// an error, because HNS decides between them as it likes; so is everything that HNS would refuse.
+// TraceACLs runs the first packet of a connection through the ACLs of one endpoint, given as a JSON list of HNS ACL settings, on the newest build.
+// Rules of equal priority that overlap and differ in action are an error, because HNS decides between them as it likes; so is everything that
+// HNS would refuse.
 func TraceACLs(list []byte, dir dataplane.Direction, t Tuple) (ACLTrace, error) {
-	rules, err := parseACLs(list)
-	if err != nil {
+	port := HNSOf(26100).NewNetwork().NewPort()
+	if err := port.SetACLs(list); err != nil {
 		return ACLTrace{}, err
 	}
-	if err := checkTies(rules); err != nil {
+	if err := port.Lint(); err != nil {
 		return ACLTrace{}, err
 	}
-	if len(rules) == 0 {
-		return ACLTrace{Action: dataplane.Allow, Index: -1}, nil
+	return port.Pass(dir, t), nil
+}
+
+// judge is what the list alone says of a packet that begins something.
+func (p *HNSPort) judge(dir dataplane.Direction, k *HNSPacket) ACLTrace {
+	m := &p.net.model
+	nothing := ACLTrace{Action: dataplane.Deny, Index: -1}
+	if allow := len(p.rules) == 0 || m.DefaultAllow; allow != m.False[H5] {
+		nothing.Action = dataplane.Allow
 	}
-	// Rules of type Host are a layer of their own, behind the switch's; where none matches it lets the packet through.
 	in := dir == dataplane.Ingress
-	if host := bestACL(rules, "Host", in, t); host != nil && host.Action == "Block" {
-		return host.trace(), nil
+	if m.False[H6] {
+		return p.best(nothing, in, k, func(*aclRule) bool { return true })
 	}
-	if best := bestACL(rules, "Switch", in, t); best != nil {
-		return best.trace(), nil
+	host := p.best(nothing, in, k, func(r *aclRule) bool { return r.host })
+	if host.Index >= 0 && host.Action == dataplane.Deny {
+		return host
 	}
-	return ACLTrace{Action: dataplane.Deny, Index: -1}, nil
+	return p.best(nothing, in, k, func(r *aclRule) bool { return !r.host })
 }
 
-func (r *aclRule) trace() ACLTrace {
-	action := dataplane.Allow
-	if r.Action == "Block" {
-		action = dataplane.Deny
-	}
-	return ACLTrace{Action: action, Index: r.index, ID: r.ID}
-}
-
-func bestACL(rules []*aclRule, layer string, in bool, t Tuple) *aclRule {
+// best is what the winner among the matching rules of a layer says, or else is returned.
+func (p *HNSPort) best(otherwise ACLTrace, in bool, k *HNSPacket, layer func(*aclRule) bool) ACLTrace {
 	var best *aclRule
-	for _, r := range rules {
-		if r.RuleType == layer && r.in == in && r.matches(t) && (best == nil || r.Priority < best.Priority) {
+	tie := false
+	for _, r := range p.rules {
+		if r.in != in || !layer(r) || best != nil && p.before(best, r) || !p.matches(r, k) {
+			continue
+		}
+		tie = best != nil && !p.before(r, best) && (tie || r.Action != best.Action)
+		if best == nil || p.before(r, best) || p.net.model.False[H2] {
 			best = r
 		}
 	}
-	return best
+	if best == nil {
+		return otherwise
+	}
+	t := ACLTrace{Action: dataplane.Allow, Index: best.index, ID: best.ID, Tie: tie}
+	if best.Action == "Block" {
+		t.Action = dataplane.Deny
+	}
+	return t
 }
 
-// matches is seen from the endpoint: going in, the packet's destination is local.
-func (r *aclRule) matches(t Tuple) bool {
-	local, remote, lport, rport := t.Src, t.Dst, t.SrcPort, t.DstPort
-	if r.in {
-		local, remote, lport, rport = t.Dst, t.Src, t.DstPort, t.SrcPort
+// before tells whether a is asked before b; neither is of two with equal rank.
+func (p *HNSPort) before(a, b *aclRule) bool {
+	x, y := a.Priority, b.Priority
+	if p.net.model.False[H2] {
+		x, y = x/2, y/2
 	}
-	if r.protocols != nil && !slices.Contains(r.protocols, t.Protocol) {
-		return false
+	if p.net.model.False[H1] {
+		x, y = y, x
 	}
-	if len(r.local) > 0 && !within(local, r.local) || len(r.remote) > 0 && !within(remote, r.remote) {
-		return false
-	}
-	return inRanges(lport, r.lports) && inRanges(rport, r.rport)
-}
-
-// inRanges is true for no ranges at all.
-func inRanges(port uint16, ranges []dataplane.PortRange) bool {
-	for _, r := range ranges {
-		if r.Min <= port && port <= r.Max {
-			return true
-		}
-	}
-	return len(ranges) == 0
-}
-
-func parseACLs(list []byte) ([]*aclRule, error) {
-	dec := json.NewDecoder(bytes.NewReader(list))
-	dec.DisallowUnknownFields()
-	var rules []*aclRule
-	if err := dec.Decode(&rules); err != nil {
-		return nil, fmt.Errorf("ACLs: %w", err)
-	}
-	for i, r := range rules {
-		if r == nil {
-			return nil, fmt.Errorf("ACL %d is null", i)
-		}
-		r.index = i
-		if err := r.parse(); err != nil {
-			return nil, fmt.Errorf("ACL %d (%s): %w", i, r.ID, err)
-		}
-	}
-	return rules, nil
-}
-
-func (r *aclRule) parse() error {
-	if r.Action != "Allow" && r.Action != "Block" {
-		return fmt.Errorf("field Action: %q", r.Action)
-	}
-	if r.Direction != "In" && r.Direction != "Out" {
-		return fmt.Errorf("field Direction: %q", r.Direction)
-	}
-	r.in = r.Direction == "In"
-	switch {
-	case r.RuleType != "Switch" && r.RuleType != "Host":
-		return fmt.Errorf("field RuleType: %q", r.RuleType)
-	case r.RuleType == "Switch" && (r.Priority < 100 || r.Priority > 65500):
-		return fmt.Errorf("field Priority: %d is not in 100 to 65500", r.Priority)
-	}
-	var err error
-	if r.protocols, err = aclProtocols(r.Protocols); err != nil {
-		return err
-	}
-	if r.local, err = aclAddresses(r.LocalAddresses); err != nil {
-		return err
-	}
-	if r.remote, err = aclAddresses(r.RemoteAddresses); err != nil {
-		return err
-	}
-	if r.lports, err = aclPorts(r.LocalPorts, r.protocols); err != nil {
-		return err
-	}
-	r.rport, err = aclPorts(r.RemotePorts, r.protocols)
-	return err
-}
-
-func aclProtocols(text string) ([]uint8, error) {
-	if text == "" || text == "256" {
-		return nil, nil
-	}
-	var protocols []uint8
-	for _, p := range strings.Split(text, ",") {
-		n, err := strconv.ParseUint(p, 10, 8)
-		if err != nil {
-			return nil, fmt.Errorf("field Protocols: %q: %w", text, err)
-		}
-		protocols = append(protocols, uint8(n))
-	}
-	return protocols, nil
-}
-
-func aclAddresses(text string) ([]netip.Prefix, error) {
-	if text == "" {
-		return nil, nil
-	}
-	var prefixes []netip.Prefix
-	for _, item := range strings.Split(text, ",") {
-		good, bad := parseNets([]string{item})
-		if bad > 0 {
-			return nil, fmt.Errorf("address %q", item)
-		}
-		if p, err := netip.ParsePrefix(item); err == nil && p != p.Masked() {
-			return nil, fmt.Errorf("address %q has host bits", item)
-		}
-		prefixes = append(prefixes, good...)
-	}
-	return prefixes, nil
-}
-
-func aclPorts(text string, protocols []uint8) ([]dataplane.PortRange, error) {
-	if text == "" {
-		return nil, nil
-	}
-	if len(protocols) == 0 {
-		return nil, fmt.Errorf("ports %q without a protocol", text)
-	}
-	for _, p := range protocols {
-		if !hasPorts(p) {
-			return nil, fmt.Errorf("ports %q with protocol %d", text, p)
-		}
-	}
-	var ranges []dataplane.PortRange
-	for _, item := range strings.Split(text, ",") {
-		low, high, ok := strings.Cut(item, "-")
-		if !ok {
-			high = low
-		}
-		a, err := strconv.ParseUint(low, 10, 16)
-		if err != nil {
-			return nil, fmt.Errorf("port %q: %w", item, err)
-		}
-		b, err := strconv.ParseUint(high, 10, 16)
-		if err != nil || a > b {
-			return nil, fmt.Errorf("port %q is not a range", item)
-		}
-		ranges = append(ranges, dataplane.PortRange{Min: uint16(a), Max: uint16(b)})
-	}
-	return ranges, nil
-}
-
-// checkTies finds two rules between which HNS would decide as it likes.
-func checkTies(rules []*aclRule) error {
-	for i, a := range rules {
-		for _, b := range rules[:i] {
-			if a.Priority == b.Priority && a.in == b.in && a.RuleType == b.RuleType && a.Action != b.Action && overlap(a, b) {
-				return fmt.Errorf("ACLs %d (%s) and %d (%s) overlap with priority %d and differ in action", b.index, b.ID, a.index, a.ID, a.Priority)
-			}
-		}
-	}
-	return nil
-}
-
-func overlap(a, b *aclRule) bool {
-	common := func(p uint8) bool { return slices.Contains(b.protocols, p) }
-	return (a.protocols == nil || b.protocols == nil || slices.ContainsFunc(a.protocols, common)) &&
-		netsOverlap(a.local, b.local) && netsOverlap(a.remote, b.remote) &&
-		portsOverlap(a.lports, b.lports) && portsOverlap(a.rport, b.rport)
-}
-
-func netsOverlap(a, b []netip.Prefix) bool {
-	for _, p := range a {
-		for _, q := range b {
-			if p.Overlaps(q) {
-				return true
-			}
-		}
-	}
-	return len(a) == 0 || len(b) == 0
-}
-
-func portsOverlap(a, b []dataplane.PortRange) bool {
-	for _, p := range a {
-		for _, q := range b {
-			if p.Min <= q.Max && q.Min <= p.Max {
-				return true
-			}
-		}
-	}
-	return len(a) == 0 || len(b) == 0
+	return x < y
 }
