@@ -20,7 +20,8 @@ func NewClient(c Calls) *Client {
 
 // Version of HNS. It is asked anew at each call, since what hcsshim knows of features is that of its first attempt, failed or not.
 func (c *Client) Version() (Version, error) {
-	return c.calls.Version()
+	v, err := c.calls.Version()
+	return v, named(err, "version", "", "")
 }
 
 // AtLeast tells whether v is major.minor or later.
@@ -33,11 +34,18 @@ const listTries = 5
 
 func (c *Client) list(kind Kind, filter map[string]any) (raw []json.RawMessage, err error) {
 	for range listTries {
-		if raw, err = c.calls.List(kind, filter); err == nil || !NotFound(err) {
-			return raw, err
+		if raw, err = c.calls.List(kind, filter); err == nil {
+			return raw, nil
+		}
+		if err = named(err, "list", kind, ""); !NotFound(err) {
+			return nil, err
 		}
 	}
 	return nil, err
+}
+
+func (c *Client) modify(kind Kind, id string, request json.RawMessage) error {
+	return named(c.calls.Modify(kind, id, request), "modify", kind, id)
 }
 
 func parseAll[T any](raw []json.RawMessage, op string, kind Kind, parse func(json.RawMessage) (T, error)) ([]T, error) {
@@ -56,7 +64,7 @@ func get[T any](c *Client, kind Kind, id string, parse func(json.RawMessage) (T,
 	var none T
 	raw, err := c.calls.Get(kind, id)
 	if err != nil {
-		return none, err
+		return none, named(err, "get", kind, id)
 	}
 	return parsed("get", kind, id, raw, parse)
 }
@@ -125,25 +133,25 @@ func (c *Client) PutACLs(endpoint string, acls []json.RawMessage) error {
 	if len(acls) == 0 {
 		return &Error{Op: "modify", Kind: KindEndpoint, ID: endpoint, Code: codeInvalidParameter, Text: "an empty list of ACLs would change nothing"}
 	}
-	return c.calls.Modify(KindEndpoint, endpoint, policyRequest(requestUpdate, policyACL, acls))
+	return c.modify(KindEndpoint, endpoint, policyRequest(requestUpdate, policyACL, acls))
 }
 
 // RemoveACLs takes these ACLs, settings for settings, off the endpoint. It is for taking felid off a host: NPM's authors found it unreliable.
 func (c *Client) RemoveACLs(endpoint string, acls []json.RawMessage) error {
-	return c.calls.Modify(KindEndpoint, endpoint, policyRequest(requestRemove, policyACL, acls))
+	return c.modify(KindEndpoint, endpoint, policyRequest(requestRemove, policyACL, acls))
 }
 
 // PutSets puts new sets on a network and gives changed ones their members, by one modify each. Other sets of the network stay.
 func (c *Client) PutSets(network string, added, changed []Set) error {
 	if len(added) > 0 {
-		if err := c.calls.Modify(KindNetwork, network, setsRequest(requestAdd, added)); err != nil {
+		if err := c.modify(KindNetwork, network, setsRequest(requestAdd, added)); err != nil {
 			return err
 		}
 	}
 	if len(changed) == 0 {
 		return nil
 	}
-	return c.calls.Modify(KindNetwork, network, setsRequest(requestUpdate, changed))
+	return c.modify(KindNetwork, network, setsRequest(requestUpdate, changed))
 }
 
 // RemoveSets takes sets off a network. No ACL may name them any more.
@@ -151,7 +159,7 @@ func (c *Client) RemoveSets(network string, sets []Set) error {
 	if len(sets) == 0 {
 		return nil
 	}
-	return c.calls.Modify(KindNetwork, network, setsRequest(requestRemove, sets))
+	return c.modify(KindNetwork, network, setsRequest(requestRemove, sets))
 }
 
 // CreateNetwork makes a network.
@@ -183,19 +191,19 @@ func create[T any](c *Client, kind Kind, parent string, build func() (json.RawMe
 	}
 	raw, err := c.calls.Create(kind, parent, settings)
 	if err != nil {
-		return none, err
+		return none, named(err, "create", kind, "")
 	}
 	return parsed("create", kind, "", raw, parse)
 }
 
 // Attach attaches an endpoint to a namespace.
 func (c *Client) Attach(namespace, endpoint string) error {
-	return c.calls.Modify(KindNamespace, namespace, attachRequest(requestAdd, endpoint))
+	return c.modify(KindNamespace, namespace, attachRequest(requestAdd, endpoint))
 }
 
 // Detach takes an endpoint off its namespace.
 func (c *Client) Detach(namespace, endpoint string) error {
-	return c.calls.Modify(KindNamespace, namespace, attachRequest(requestRemove, endpoint))
+	return c.modify(KindNamespace, namespace, attachRequest(requestRemove, endpoint))
 }
 
 // DeleteNetwork deletes a network, with its endpoints. What is not there needs no deleting.
@@ -211,7 +219,7 @@ func (c *Client) delete(kind Kind, id string) error {
 	if id == "" {
 		return errors.New("no ID")
 	}
-	if err := c.calls.Delete(kind, id); err != nil && !NotFound(err) {
+	if err := named(c.calls.Delete(kind, id), "delete", kind, id); !NotFound(err) {
 		return err
 	}
 	return nil

@@ -52,6 +52,18 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
+// named makes err an *Error of this operation: which of its calls to the DLLs failed is no concern of callers.
+func named(err error, op string, kind Kind, id string) error {
+	if err == nil {
+		return nil
+	}
+	var e *Error
+	if !errors.As(err, &e) {
+		return NewError(op, kind, id, 0, err.Error())
+	}
+	return NewError(op, kind, id, e.Code, e.Text)
+}
+
 // win32 takes a Win32 code out of its HRESULT; what is of another facility stays.
 func win32(hr uint32) uint32 {
 	if hr&0x9fff0000 == 0x80070000 {
