@@ -18,14 +18,11 @@ const maxItems = 4000
 type writer struct {
 	dir        dataplane.Direction
 	families   []uint8
+	ipv4Only   bool // to allow all is to allow all of IPv4
 	next, last int
 	full       bool // a rule found no priority left
 	acls       []hns.ACL
 	count      map[string]int // ACLs by name of rule, to number them
-}
-
-func newWriter(dir dataplane.Direction, families []uint8, first, last int) *writer {
-	return &writer{dir: dir, families: families, next: first, last: last, count: map[string]int{}}
 }
 
 // add writes a rule as ACLs: one for each family of which it names addresses, and for each part of lists that are too long. A rule
@@ -41,7 +38,7 @@ func (w *writer) add(rule flatten.Rule) {
 		acl.Direction = hns.In
 		local, remote, localPorts, remotePorts = rule.Dst, rule.Src, rule.DstPorts, rule.SrcPorts
 	}
-	for _, addrs := range w.addresses(local, remote) {
+	for _, addrs := range w.addresses(local, remote, rule.Action) {
 		acl.LocalAddresses, acl.RemoteAddresses = addrs[0], addrs[1]
 		for _, acl.LocalPorts = range portTexts(localPorts) {
 			for _, acl.RemotePorts = range portTexts(remotePorts) {
@@ -88,9 +85,12 @@ func directionText(dir dataplane.Direction) string {
 }
 
 // addresses are the pairs of lists, local and remote, that make up a rule: "" is any address, of every family.
-func (w *writer) addresses(local, remote flatten.Addrs) [][2]string {
-	if local.All() && remote.All() {
+func (w *writer) addresses(local, remote flatten.Addrs, action dataplane.Action) [][2]string {
+	if local.All() && remote.All() && (action != dataplane.Allow || !w.ipv4Only) {
 		return [][2]string{{}}
+	}
+	if w.ipv4Only {
+		remote = remote.Intersect(flatten.Family(4))
 	}
 	var out [][2]string
 	for _, family := range w.families {

@@ -19,7 +19,7 @@ import (
 func TestListsDecideAsTheStateDoes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawState(t)
-		acls, unsupported := Render(s, testID)
+		acls, unsupported := render(s, testID)
 		text, err := json.Marshal(acls)
 		if err != nil {
 			t.Fatal(err)

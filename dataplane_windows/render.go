@@ -12,48 +12,69 @@ import (
 const (
 	// maxRules is how many rules a direction of an endpoint may have once its tiers are one list.
 	maxRules = 8192
-	// Priorities below firstPriority are left to others (a cloud's own blocks). The rules that come before policy start there,
-	// those of policy at policyPriority. lastPriority is below the 65500 of the CNI plugins' defaults.
+	// minPriority and maxPriority are all that HNS takes (H2). Below firstPriority is room for others (a cloud's own blocks). The rules that
+	// come before policy start there, those of policy at policyPriority. lastPriority is below the 65500 of the CNI plugins' defaults.
+	minPriority    = 100
 	firstPriority  = 900
 	policyPriority = 1000
 	lastPriority   = 65000
+	maxPriority    = 65500
 )
 
-// Render is the list of ACLs of one endpoint, for both directions, and what could not be expressed as it was written. For an
-// endpoint that is not in the State, both are nil.
-func Render(s *dataplane.State, id dataplane.EndpointID) ([]hns.ACL, []dataplane.Unsupported) {
-	ep := s.Endpoints[id]
-	if ep == nil {
-		return nil, nil
+// Renderer makes the lists of the endpoints of one State. What it makes of an IP set is shared between them. The State must not change as
+// long as it is used.
+type Renderer struct {
+	state   *dataplane.State
+	options Options
+	sets    *flatten.Sets
+}
+
+// NewRenderer is for one State.
+func NewRenderer(s *dataplane.State, o Options) *Renderer {
+	return &Renderer{state: s, options: o, sets: flatten.NewSets(s.IPSets)}
+}
+
+// Render is the list of one endpoint.
+func Render(s *dataplane.State, id dataplane.EndpointID, o Options) List {
+	return NewRenderer(s, o).List(id)
+}
+
+// List is that of one endpoint, for both directions. An endpoint that is not in the State has none.
+func (r *Renderer) List(id dataplane.EndpointID) List {
+	ep := r.state.Endpoints[id]
+	switch {
+	case ep == nil:
+		return List{}
+	case ep.Host != nil:
+		return List{Unsupported: []dataplane.Unsupported{{Reason: "host endpoints are not enforced on Windows: " + string(id)}}}
+	case r.options.Form.Closed:
+		return List{ACLs: Closed(), Unsupported: []dataplane.Unsupported{{Reason: "HNS does not what felid relies on: everything is denied: " + string(id)}}}
 	}
-	if ep.Host != nil {
-		return nil, []dataplane.Unsupported{{Reason: "host endpoints are not enforced on Windows: " + string(id)}}
+	e := newRenderer(r, ep)
+	if e.ipv4Only {
+		e.unsupported = append(e.unsupported, dataplane.Unsupported{Reason: "HNS takes no IPv6 addresses in ACLs here: all IPv6 is denied: " + string(id)})
 	}
-	r := newRenderer(s, ep)
-	acls := []hns.ACL{
-		{ID: "felid/host/in", Action: hns.Allow, Direction: hns.In, RuleType: hns.Host},
-		{ID: "felid/host/out", Action: hns.Allow, Direction: hns.Out, RuleType: hns.Host},
-	}
+	acls := hostPair()
 	for _, dir := range []dataplane.Direction{dataplane.Ingress, dataplane.Egress} {
-		acls = append(acls, r.direction(dir)...)
+		acls = append(acls, e.direction(dir)...)
 	}
-	return acls, r.unsupported
+	return List{ACLs: acls, Unsupported: e.unsupported}
 }
 
 // renderer is for one endpoint.
 type renderer struct {
-	state *dataplane.State
-	ep    *dataplane.Endpoint
-	sets  *flatten.Sets
+	*Renderer
+	ep *dataplane.Endpoint
 	// own is where the endpoint may send from.
 	own flatten.Addrs
 	// families that the endpoint uses, and those of which it must be told that they are blocked.
 	families, blocked []uint8
+	ipv4Only          bool // it has IPv6 addresses, and HNS takes none: what is allowed to all is for IPv4
 	unsupported       []dataplane.Unsupported
 }
 
-func newRenderer(s *dataplane.State, ep *dataplane.Endpoint) *renderer {
-	r := &renderer{state: s, ep: ep, sets: flatten.NewSets(s.IPSets)}
+func newRenderer(all *Renderer, ep *dataplane.Endpoint) *renderer {
+	r := &renderer{Renderer: all, ep: ep}
 	prefixes := append([]netip.Prefix(nil), ep.AllowedSources...)
 	has := map[uint8]bool{}
 	for _, a := range ep.Addresses {
@@ -62,8 +83,10 @@ func newRenderer(s *dataplane.State, ep *dataplane.Endpoint) *renderer {
 	}
 	r.own = flatten.AddrsOf(prefixes...)
 	for _, family := range []uint8{4, 6} {
-		routed := family == 4 || s.Host.IPv6
+		routed := family == 4 || r.state.Host.IPv6
 		switch {
+		case family == 6 && !r.options.Form.IPv6:
+			r.ipv4Only = has[6]
 		case routed && has[family]:
 			r.families = append(r.families, family)
 		case routed || has[family]: // elsewhere HNS may not even know the family
@@ -82,7 +105,7 @@ func familyOf(a netip.Addr) uint8 {
 
 // direction are the ACLs of one direction, with priorities.
 func (r *renderer) direction(dir dataplane.Direction) []hns.ACL {
-	before := newWriter(dir, slices.Concat(r.families, r.blocked), firstPriority, policyPriority-1)
+	before := r.writer(dir, slices.Concat(r.families, r.blocked), firstPriority, policyPriority-1)
 	for _, rule := range r.beforePolicy(dir) {
 		before.add(rule)
 	}
@@ -90,17 +113,21 @@ func (r *renderer) direction(dir dataplane.Direction) []hns.ACL {
 	for _, from := range denied {
 		r.report(dir, from, "its tiers would make too many rules without Pass: what it matches is denied")
 	}
-	policy := newWriter(dir, r.families, policyPriority, lastPriority)
+	policy := r.writer(dir, r.families, policyPriority, lastPriority)
 	for _, rule := range rules {
 		policy.add(rule)
 	}
 	if before.full || policy.full {
 		r.report(dir, flatten.Origin{}, "there are more rules than HNS has priorities: everything is denied")
-		closed := newWriter(dir, nil, policyPriority, policyPriority)
+		closed := r.writer(dir, nil, policyPriority, policyPriority)
 		closed.add(flatten.Rule{Action: dataplane.Deny, From: flatten.Origin{Tier: "too-many-rules"}})
 		return closed.acls
 	}
 	return append(before.acls, policy.acls...)
+}
+
+func (r *renderer) writer(dir dataplane.Direction, families []uint8, first, last int) *writer {
+	return &writer{dir: dir, families: families, ipv4Only: r.ipv4Only, next: first, last: last, count: map[string]int{}}
 }
 
 func (r *renderer) report(dir dataplane.Direction, from flatten.Origin, reason string) {
@@ -175,11 +202,9 @@ func (r *renderer) nodeAddrs() flatten.Addrs {
 	if name == "" {
 		name = r.ep.Node
 	}
-	var prefixes []netip.Prefix
+	addrs := slices.Clone(r.options.HostAddresses)
 	if n := r.state.Nodes[name]; n != nil {
-		for _, a := range n.Addresses {
-			prefixes = append(prefixes, netip.PrefixFrom(a, a.BitLen()))
-		}
+		addrs = append(addrs, n.Addresses...)
 	}
-	return flatten.AddrsOf(prefixes...).Intersect(r.addrsOfFamilies())
+	return flatten.AddrsOfSingles(addrs...).Intersect(r.addrsOfFamilies())
 }

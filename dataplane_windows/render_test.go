@@ -74,7 +74,7 @@ func TestGolden(t *testing.T) {
 	narrow.Endpoints[testID].Addresses, narrow.Host.IPv6 = ownAddrs[:1], false
 	narrow.Host.HostToWorkload, narrow.Host.WorkloadToHost = dataplane.HostToWorkloadPolicy, dataplane.Deny
 	for name, s := range map[string]*dataplane.State{"tiered": tiered(), "open": open, "isolated-ipv4": narrow} {
-		acls, _ := Render(s, testID)
+		acls, _ := render(s, testID)
 		var got bytes.Buffer
 		for _, a := range acls {
 			line, err := json.Marshal(a)
@@ -100,7 +100,7 @@ func TestGolden(t *testing.T) {
 }
 
 func TestUnsupportedIsReported(t *testing.T) {
-	_, got := Render(state([]dataplane.Rule{
+	_, got := render(state([]dataplane.Rule{
 		{Action: dataplane.Log},
 		{Action: dataplane.Allow, Protocol: 1, ICMP: &dataplane.ICMP{Type: 8, Code: -1}},
 	}, []dataplane.Rule{
@@ -155,7 +155,7 @@ func TestICMPTypesFailClosed(t *testing.T) {
 		{"ICMP of any type is exact", []dataplane.Rule{{Action: dataplane.Allow, Protocol: 1}}, dataplane.Allow, dataplane.Deny},
 	}
 	for _, c := range cases {
-		acls, unsupported := Render(state(c.rules, nil), testID)
+		acls, unsupported := render(state(c.rules, nil), testID)
 		if icmp, tcp := trace(t, acls, dataplane.Ingress, 1, 0), trace(t, acls, dataplane.Ingress, 6, 80); icmp != c.icmp || tcp != c.tcp {
 			t.Errorf("%s: ICMP %v, TCP %v", c.name, icmp, tcp)
 		}
@@ -173,7 +173,7 @@ func TestLongListsAreSplit(t *testing.T) {
 	}
 	s := state([]dataplane.Rule{{Action: dataplane.Allow, Src: dataplane.Side{IPSets: []dataplane.IPSetID{"big"}}}}, nil)
 	s.IPSets["big"] = big
-	acls, _ := Render(s, testID)
+	acls, _ := render(s, testID)
 	listed, parts := 0, 0
 	for _, a := range acls {
 		if strings.HasPrefix(a.ID, "felid/NetworkPolicy/a/p/in/0") {
@@ -191,7 +191,7 @@ func TestLongListsAreSplit(t *testing.T) {
 }
 
 func TestPrioritiesRiseAndNamesDiffer(t *testing.T) {
-	acls, _ := Render(tiered(), testID)
+	acls, _ := render(tiered(), testID)
 	last, names := map[hns.Direction]uint16{}, map[string]bool{}
 	for _, a := range acls {
 		if names[a.ID] {
@@ -222,7 +222,7 @@ func TestTooManyRulesAreDenied(t *testing.T) {
 			Action: dataplane.Allow, Protocol: 6, Src: dataplane.Side{Nets: []netip.Prefix{net}}, Dst: dataplane.Side{Ports: []dataplane.PortRange{{Min: uint16(i), Max: uint16(i)}}},
 		})
 	}
-	acls, unsupported := Render(state(rules, nil), testID)
+	acls, unsupported := render(state(rules, nil), testID)
 	if len(unsupported) != 1 || !strings.Contains(unsupported[0].Reason, "more rules than HNS has priorities") {
 		t.Errorf("unsupported %v", unsupported)
 	}
@@ -259,7 +259,7 @@ func TestTooManyRulesByPassAreDenied(t *testing.T) {
 	s.Policies[first] = &dataplane.Policy{ID: first, Tier: "first", Ingress: pass}
 	ep := s.Endpoints[testID]
 	ep.Tiers = append([]dataplane.EndpointTier{{Name: "first", Ingress: []dataplane.PolicyID{first}, Default: dataplane.Deny}}, ep.Tiers...)
-	acls, unsupported := Render(s, testID)
+	acls, unsupported := render(s, testID)
 	if len(acls) > maxRules+300 || len(unsupported) == 0 || unsupported[0].Policy != first {
 		t.Fatalf("%d ACLs, %d reports", len(acls), len(unsupported))
 	}
@@ -275,19 +275,19 @@ func TestTooManyRulesByPassAreDenied(t *testing.T) {
 
 func TestWhoHasNoList(t *testing.T) {
 	s := state(nil, nil)
-	if acls, unsupported := Render(s, "pod/a/nobody"); acls != nil || unsupported != nil {
+	if acls, unsupported := render(s, "pod/a/nobody"); acls != nil || unsupported != nil {
 		t.Errorf("%v, %v", acls, unsupported)
 	}
 	s.Endpoints["hostendpoint/n1"] = &dataplane.Endpoint{ID: "hostendpoint/n1", Interface: "*", Host: &dataplane.HostEndpoint{}}
-	if acls, unsupported := Render(s, "hostendpoint/n1"); acls != nil || len(unsupported) != 1 {
+	if acls, unsupported := render(s, "hostendpoint/n1"); acls != nil || len(unsupported) != 1 {
 		t.Errorf("%v, %v", acls, unsupported)
 	}
 }
 
 func TestRenderIsAFunctionOfTheState(t *testing.T) {
-	first, _ := Render(tiered(), testID)
+	first, _ := render(tiered(), testID)
 	for range 20 {
-		again, _ := Render(tiered(), testID)
+		again, _ := render(tiered(), testID)
 		if diff := cmp.Diff(first, again); diff != "" {
 			t.Fatal(diff)
 		}
@@ -304,7 +304,7 @@ func BenchmarkRender(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				Render(s, testID)
+				render(s, testID)
 			}
 		})
 	}

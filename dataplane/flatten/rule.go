@@ -32,6 +32,9 @@ func (s *Sets) members(id dataplane.IPSetID, t dataplane.IPSetType) map[dataplan
 	return set.Members
 }
 
+// Nets are the addresses of a set.
+func (s *Sets) Nets(id dataplane.IPSetID) Addrs { return s.nets(id) }
+
 func (s *Sets) nets(id dataplane.IPSetID) Addrs {
 	a, ok := s.addrs[id]
 	if !ok {

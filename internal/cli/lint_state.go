@@ -145,8 +145,8 @@ func (c *cluster) eachUnsupportedOnWindows(visit func(*dataplane.Endpoint, datap
 		if !nodes[e.Node] {
 			continue
 		}
-		_, unsupported := windows.Render(c.state, e.ID)
-		for _, u := range unsupported {
+		list := windows.Render(c.state, e.ID, windows.Options{Form: windows.Form{IPv6: true}})
+		for _, u := range list.Unsupported {
 			visit(e, u)
 		}
 	}

@@ -195,9 +195,9 @@ type renderedHNS struct {
 func renderHNS(w io.Writer, s *dataplane.State) error {
 	out := []renderedHNS{}
 	for _, e := range sortedEndpoints(s) {
-		acls, unsupported := windows.Render(s, e.ID)
-		r := renderedHNS{Endpoint: e.ID, ACLs: acls}
-		for _, u := range unsupported {
+		list := windows.Render(s, e.ID, windows.Options{Form: windows.Form{IPv6: true}})
+		r := renderedHNS{Endpoint: e.ID, ACLs: list.ACLs}
+		for _, u := range list.Unsupported {
 			r.Unsupported = append(r.Unsupported, fmt.Sprintf("%s %s rule %d: %s", u.Policy, u.Direction, u.Rule, u.Reason))
 		}
 		out = append(out, r)
