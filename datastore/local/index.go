@@ -28,6 +28,8 @@ func signatureOf(info fs.FileInfo) signature {
 // file is what is remembered of a file.
 type file struct {
 	signature signature
+	young     bool   // the signature may hide a change
+	compared  uint64 // the last comparison that found it as it is known
 	sum       string // hash of its bytes
 	keys      []v3.Key
 	faults    []datastore.Fault
@@ -65,6 +67,7 @@ type index struct {
 	faulty     map[string]bool            // files with faults
 	twice      map[v3.Key]bool
 	number     uint64
+	compared   uint64 // comparisons with the directory, so far
 	tombstones []tombstone
 	forgotten  uint64 // the number of the last tombstone that is not kept any more
 }

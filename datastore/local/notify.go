@@ -246,7 +246,7 @@ func (s *Store) noticeDir(rel string, e fsnotify.Event) {
 // since: of that there was no notice.
 func (s *Store) noticeNewDir(rel string) {
 	there := map[string]bool{}
-	err := s.walk(rel, s.watchDir, func(rel string, d fs.DirEntry) {
+	err := s.walk(rel, s.watchAny, func(rel string, d fs.DirEntry) {
 		there[rel] = true
 		s.takeNew(rel)
 	})

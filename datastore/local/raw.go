@@ -134,12 +134,17 @@ func (s *Store) rawPlace(t rawTarget) (*place, error) {
 // names are ours too.
 func rawPath(origin string) string {
 	kind, name, _ := strings.Cut(origin, " ")
-	if _, ours := v3.InfoOf(v3.Kind(kind)); ours {
-		kind = "Kubernetes" + kind
-	}
 	namespace, rest, namespaced := strings.Cut(name, "/")
 	if !namespaced {
 		namespace, rest = "", name
 	}
-	return pathOf(v3.Key{Kind: v3.Kind(kind), Namespace: namespace, Name: rest})
+	return pathOf(v3.Key{Kind: v3.Kind(rawFolder(kind)), Namespace: namespace, Name: rest})
+}
+
+// rawFolder is where the objects of a kind of Kubernetes' own get their files.
+func rawFolder(kind string) string {
+	if _, ours := v3.InfoOf(v3.Kind(kind)); ours {
+		return "Kubernetes" + kind
+	}
+	return kind
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -44,11 +45,15 @@ type Store struct {
 	writing sync.Mutex // of this process; lock is that of the machine
 	lock    *os.File
 
+	calls atomic.Int64 // that want what is there now
+
 	mu      sync.Mutex // all below
 	scanned bool
-	index   index
-	fresh   map[string]*contents // files decoded by the scan, until they have been listed
-	watches map[*watch]bool
+	// scannedFor are the calls that had begun when the scan did.
+	scannedFor int64
+	index      index
+	fresh      map[string]*contents // files decoded by the scan, until they have been listed
+	watches    map[*watch]bool
 	// bursting: more notices are being handled; receivers are woken after the last of them.
 	bursting bool
 	dirs     map[string]bool // watched by notify
@@ -137,20 +142,51 @@ func (s *Store) Foreign(ctx context.Context) (map[string]int, error) {
 	return counts, nil
 }
 
-// Get implements datastore.Store. It reads the object's file.
+// Get implements datastore.Store. What it returns is what was there when the call began: it reads the object's file, and looks where else
+// it may have been written.
 func (s *Store) Get(ctx context.Context, key v3.Key) (v3.Object, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
+	}
+	if s.find(key); s.index.entry(key) == nil {
+		s.mu.Unlock()
+		kind := key.Kind
+		if records[kind] {
+			kind = "" // felid alone writes them, and there are many
+		}
+		if _, err := s.enterCompared(ctx, kind); err != nil {
+			return nil, err
+		}
 	}
 	defer s.mu.Unlock()
 	return s.get(key)
 }
 
+// records are kinds that nobody but felid writes.
+var records = map[v3.Kind]bool{v3.KindWorkloadEndpoint: true, v3.KindIPAMBlock: true, v3.KindIPAMHandle: true, v3.KindBlockAffinity: true}
+
+// find takes in what somebody else may have just written of an object, where felid writes it. The caller holds mu.
+func (s *Store) find(key v3.Key) {
+	s.findIn(pathOf(key))
+	if key.Kind != v3.KindWorkloadEndpoint {
+		return
+	}
+	pod := key
+	if main, _ := s.index.choose(key); main != nil && main.pod != "" {
+		pod = podKeyOf(key, main.pod)
+	}
+	s.findIn(rawPath("Pod " + pod.Namespace + "/" + pod.Name))
+}
+
+// findIn takes in a file that is not known yet. A known one is read by whoever composes the object.
+func (s *Store) findIn(path string) {
+	if s.index.files[path] == nil {
+		s.sync(path, true)
+	}
+}
+
 func (s *Store) get(key v3.Key) (v3.Object, error) {
 	l := s.loader()
-	if s.index.entry(key) == nil {
-		l.file(pathOf(key)) // perhaps somebody else has just written it
-	}
 	if o, _ := s.compose(key, l); o != nil {
 		return o, nil
 	}
@@ -165,15 +201,14 @@ func (s *Store) get(key v3.Key) (v3.Object, error) {
 	return nil, fmt.Errorf("%s: %w: its file is being changed", key, datastore.ErrConflict)
 }
 
-// List implements datastore.Store. It reads the files again, once what the first scan decoded has been handed out.
+// List implements datastore.Store. What it returns is what was there when the call began: it compares the kind's files with what is known,
+// and reads them again, but for those that are as the first scan decoded them.
 func (s *Store) List(ctx context.Context, kind v3.Kind, namespace string) (datastore.List, error) {
-	if err := s.enter(ctx); err != nil {
+	since, err := s.enterCompared(ctx, kind)
+	if err != nil {
 		return datastore.List{}, err
 	}
 	defer s.mu.Unlock()
-	if s.fresh == nil {
-		s.compareKind(kind)
-	}
 	list := datastore.List{Revision: s.revision()}
 	keys := make([]v3.Key, 0, len(s.index.entries[kind]))
 	for key := range s.index.entries[kind] {
@@ -184,7 +219,7 @@ func (s *Store) List(ctx context.Context, kind v3.Kind, namespace string) (datas
 	slices.SortFunc(keys, compareKeys)
 	list.Objects = make([]v3.Object, 0, len(keys))
 	l := s.loader()
-	l.fresh = true
+	l.fresh, l.since = true, since
 	for _, key := range keys {
 		if o, _ := s.compose(key, l); o != nil {
 			list.Objects = append(list.Objects, o)
@@ -200,11 +235,12 @@ func (s *Store) List(ctx context.Context, kind v3.Kind, namespace string) (datas
 // revision is what a Watch may go on from.
 func (s *Store) revision() string { return fmt.Sprintf("%s.%d", s.boot, s.index.number) }
 
-// loader reads files, each once; with fresh, it takes what the scan decoded instead.
+// loader reads files, each once; with fresh, it takes what the scan decoded of those that were compared since.
 type loader struct {
 	*Store
 	read  map[string]*contents
 	fresh bool
+	since uint64
 }
 
 func (s *Store) loader() *loader { return &loader{Store: s, read: map[string]*contents{}} }
@@ -213,7 +249,7 @@ func (s *Store) loader() *loader { return &loader{Store: s, read: map[string]*co
 func (l *loader) file(path string) *contents {
 	c, ok := l.read[path]
 	if !ok {
-		if l.fresh {
+		if f := l.index.files[path]; l.fresh && f != nil && f.compared >= l.since {
 			c = l.Store.fresh[path]
 		}
 		if c == nil {
@@ -283,6 +319,7 @@ func (s *Store) compose(key v3.Key, l *loader) (v3.Object, string) {
 // sync reads a file and brings the index in line with it, delivering what changed. What it returns are the contents; nil: gone or not
 // readable. Where the file may still be being written (final is false), it is left as it was, to be looked at later.
 func (s *Store) sync(path string, final bool) *contents {
+	began := time.Now()
 	data, signature, err := s.readFile(path)
 	known := s.index.files[path]
 	if errors.Is(err, os.ErrNotExist) {
@@ -301,7 +338,7 @@ func (s *Store) sync(path string, final bool) *contents {
 	}
 	sum := revisionOf(data)
 	if known != nil && known.sum == sum {
-		known.signature = signature
+		known.signature, known.young = signature, signature.young(began)
 		if !final { // a notice that tells nothing new
 			return nil
 		}
@@ -313,7 +350,7 @@ func (s *Store) sync(path string, final bool) *contents {
 		return nil
 	}
 	s.takeEmpty(path, c, known)
-	s.apply(path, &file{signature: signature, sum: sum, foreign: c.foreign, faults: faultsOf(path, c)}, c)
+	s.apply(path, &file{signature: signature, young: signature.young(began), sum: sum, foreign: c.foreign, faults: faultsOf(path, c)}, c)
 	return c
 }
 
