@@ -63,8 +63,8 @@ type Options struct {
 	DriftInterval time.Duration // 0: drift is not looked for
 	// CutDenied: after changes, tracked connections that policy denies by now are deleted. Dataplane must then be a Cutter.
 	CutDenied bool
-	// InterfaceTo is the host's interface that leads to these addresses; "" where that can't be told. nil: it never can. Beside another network plugin
-	// it finds the interfaces of pods that came without the gate.
+	// InterfaceTo is the host's interface that leads to these addresses; "" where that can't be told. nil: pods have no interfaces that the host
+	// routes to, and Dataplane finds endpoints by their addresses. Beside another network plugin it finds the interfaces of pods that came without the gate.
 	InterfaceTo func([]netip.Addr) string
 	// Reports is where the node's report is written; nil: nowhere.
 	Reports datastore.Reports

@@ -14,7 +14,8 @@ import (
 
 // placed is an endpoint with its interface. Beside another network plugin that is what the gate has on record; a pod that came without the
 // gate, as before felid was installed, has no record: its interface is the one that the host's routes lead to its addresses by, or else the one that
-// plugins give it whose pods others police (AWS VPC CNI, Azure CNI in transparent mode, GKE). The pod counts as ungated.
+// plugins give it whose pods others police (AWS VPC CNI, Azure CNI in transparent mode, GKE). Where the host has no interfaces of pods, as on Windows, the
+// dataplane finds the endpoint by its addresses. The pod counts as ungated.
 func (l *loop) placed(key v3.Key, object v3.Object) v3.Object {
 	if l.o.Host.Owner {
 		return object
@@ -25,7 +26,7 @@ func (l *loop) placed(key v3.Key, object v3.Object) v3.Object {
 		return object
 	}
 	l.ungated[key] = string(policy.EndpointIDOf(wep))
-	if wep.Spec.InterfaceName != "" {
+	if wep.Spec.InterfaceName != "" || l.o.InterfaceTo == nil {
 		return object
 	}
 	named := *wep // what the watch delivers is shared
@@ -35,9 +36,6 @@ func (l *loop) placed(key v3.Key, object v3.Object) v3.Object {
 
 // leadsTo is the interface, among those of pods, that the host reaches an endpoint by; "" if it can't be told.
 func (l *loop) leadsTo(wep *v3.WorkloadEndpoint) string {
-	if l.o.InterfaceTo == nil {
-		return ""
-	}
 	var addrs []netip.Addr
 	for _, text := range wep.Spec.IPNetworks {
 		if p, err := netip.ParsePrefix(text); err == nil {

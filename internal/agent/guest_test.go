@@ -76,6 +76,40 @@ func TestUngated(t *testing.T) {
 	})
 }
 
+// TestUngatedByAddress: where the dataplane finds endpoints by their addresses, no interface is made out for pods without the gate, and those on
+// record keep theirs.
+func TestUngatedByAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, kernel := dstest.NewMemory(), &recorder{Fake: dataplane.NewFake(nil)}
+		passed := pod("passed", "c1", "10.0.0.3", nil)
+		passed.Spec.InterfaceName = "6B3C1C61-0000-0000-0000-000000000001"
+		for _, o := range []v3.Object{withoutRecord("a", "10.0.0.1"), passed} {
+			if _, err := store.Create(t.Context(), o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a := New(Options{Host: dataplane.Host{Node: "n1", InterfacePrefix: "fld"}, Store: store, Dataplane: kernel,
+			Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(prometheus.NewRegistry())})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- a.Run(ctx) }()
+		time.Sleep(time.Second) // of the bubble's clock
+		if got := a.Ungated(); !slices.Equal(got, []string{"pod/ns/a"}) {
+			t.Errorf("ungated: %v", got)
+		}
+		if ep := kernel.Held().Endpoints[podA]; ep == nil || ep.Interface != "" {
+			t.Errorf("without the gate: %+v", ep)
+		}
+		if ep := kernel.Held().Endpoints["pod/ns/passed"]; ep == nil || ep.Interface != passed.Spec.InterfaceName {
+			t.Errorf("on record: %+v", ep)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // nodes is an Untainter in memory, which fails at first.
 type nodes struct {
 	mu     sync.Mutex

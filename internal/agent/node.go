@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -77,10 +78,14 @@ func RunNode(ctx context.Context, c *config.Config, store datastore.Store, dp da
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	a := New(Options{
+	options := Options{
 		Host: HostOf(c), Store: store, Dataplane: dp, Log: log, Metrics: NewMetrics(registry), DriftInterval: c.DriftInterval, CutDenied: cut,
-		Reports: reportsOf(store), DenyEvents: c.DenyEvents, InterfaceTo: server.InterfaceTo,
-	})
+		Reports: reportsOf(store), DenyEvents: c.DenyEvents,
+	}
+	if runtime.GOOS == "linux" { // on Windows the host has no routes to pods
+		options.InterfaceTo = server.InterfaceTo
+	}
+	a := New(options)
 	group, ctx := errgroup.WithContext(ctx)
 	// The loop ends after the CNI server: a request under way needs it, to finish or to be undone.
 	loopCtx, stopLoop := context.WithCancel(context.WithoutCancel(ctx))
