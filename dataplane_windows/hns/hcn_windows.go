@@ -154,15 +154,15 @@ func (shim) Delete(kind Kind, id string) error {
 	})
 }
 
-// guard makes an *Error of what hcsshim returns. Where a DLL or a function of it is missing (the Containers feature is not installed), hcsshim panics
-// over its own type of error instead of returning one.
+// guard makes an *Error of what hcsshim returns. Where a function of a DLL is missing, hcsshim panics over the type of the loader's error instead of
+// returning it.
 func guard(op string, kind Kind, id string, call func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			if _, ok := r.(*runtime.TypeAssertionError); !ok {
 				panic(r)
 			}
-			err = NewError(op, kind, id, codeModuleNotFound, "computenetwork.dll or a function of it is missing: is the Containers feature installed?")
+			err = NewError(op, kind, id, codeProcNotFound, "a function of computenetwork.dll is missing: felid needs Windows Server 2022 or later")
 		}
 	}()
 	if err := call(); err != nil {
@@ -181,6 +181,9 @@ func translate(op string, kind Kind, id string, err error) *Error {
 		if text == "" && code != 0 {
 			text = code.Error()
 		}
+		if code == codeModuleNotFound {
+			text = "a DLL is missing: is the Containers feature of Windows installed?"
+		}
 		return NewError(op, kind, id, uint32(code), text)
 	}
 	var dll *windows.DLLError
@@ -190,7 +193,10 @@ func translate(op string, kind Kind, id string, err error) *Error {
 	if code := missing(err); code != 0 {
 		return NewError(op, kind, id, code, err.Error())
 	}
-	return NewError(op, kind, id, codeIn(err.Error()), err.Error())
+	if code := codeIn(err.Error()); code != 0 { // schema 1: an error of a type that is not exported
+		return NewError(op, kind, id, code, windows.Errno(code).Error())
+	}
+	return NewError(op, kind, id, 0, err.Error())
 }
 
 // missing is the code for what hcsshim itself did not find in a list.
