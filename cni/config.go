@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -115,11 +114,7 @@ func (c *Config) setSocket(value json.RawMessage) error {
 	if err := decode("socket", value, &c.Socket, "a path"); err != nil {
 		return err
 	}
-	// sun_path of unix(7) has 108 bytes, the last of them zero.
-	if !filepath.IsAbs(c.Socket) || len(c.Socket) > 107 {
-		return fmt.Errorf("socket: %q is not an absolute path of at most 107 bytes", c.Socket)
-	}
-	return nil
+	return checkSocket(c.Socket, pipes)
 }
 
 func (c *Config) setAttachments(key string, value json.RawMessage) error {

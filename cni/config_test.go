@@ -9,14 +9,14 @@ import (
 )
 
 func TestParseConfig(t *testing.T) {
-	got, err := ParseConfig([]byte(`{"cniVersion":"1.1.0","name":"pods","type":"felid-cni","socket":"/run/x.sock","mtu":1440,
+	got, err := ParseConfig([]byte(`{"cniVersion":"1.1.0","name":"pods","type":"felid-cni","socket":"` + jsonSocket + `2","mtu":1440,
 		"ipam":{"type":"felid-ipam"},"args":{"cni":{"labels":[{"key":"app","value":"web"}]},"other":{"x":1}},
 		"capabilities":{"ips":false},"runtimeConfig":{"podAnnotations":{}},"prevResult":{"ips":[]},"disableCheck":true,
 		"cni.dev/valid-attachments":[{"containerID":"c1","ifname":"eth0"}],"cni.dev/attachments":null}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &Config{CNIVersion: "1.1.0", Name: "pods", Type: "felid-cni", Socket: "/run/x.sock", MTU: 1440,
+	want := &Config{CNIVersion: "1.1.0", Name: "pods", Type: "felid-cni", Socket: DefaultSocket + "2", MTU: 1440,
 		Labels: map[string]string{"app": "web"}, PrevResult: []byte(`{"ips":[]}`),
 		ValidAttachments: []types.GCAttachment{{ContainerID: "c1", IfName: "eth0"}}}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -36,6 +36,37 @@ func TestParseConfig(t *testing.T) {
 	}
 }
 
+// jsonSocket is DefaultSocket as it is written in JSON.
+var jsonSocket = strings.ReplaceAll(DefaultSocket, `\`, `\\`)
+
+func TestCheckSocket(t *testing.T) {
+	for _, tt := range []struct {
+		path string
+		pipe bool
+		says string // "": valid
+	}{
+		{"/run/felid/cni.sock", false, ""},
+		{"/" + strings.Repeat("x", 106), false, ""},
+		{"/" + strings.Repeat("x", 107), false, "at most 107 bytes"},
+		{"run/x", false, `"run/x" is not an absolute path`},
+		{`\\.\pipe\felid`, false, "not an absolute path"},
+		{`\\.\pipe\felid`, true, ""},
+		{`\\.\pipe\` + strings.Repeat("x", 247), true, ""},
+		{`\\.\pipe\` + strings.Repeat("x", 248), true, "at most 256 bytes"},
+		{`\\.\pipe\`, true, `valid: \\.\pipe\NAME`},
+		{`\\server\pipe\felid`, true, "not a named pipe of this machine"},
+		{`\\.\pipe\..\C:\x`, true, "not a named pipe"},
+		{"\\\\.\\pipe\\a\x00b", true, "not a named pipe"},
+		{`C:\felid`, true, "not a named pipe"},
+		{"/run/felid/cni.sock", true, "not a named pipe"},
+	} {
+		err := checkSocket(tt.path, tt.pipe)
+		if (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s (pipe %v): %v, want %q", tt.path, tt.pipe, err, tt.says)
+		}
+	}
+}
+
 func TestParseConfigRefuses(t *testing.T) {
 	tests := []struct {
 		config string
@@ -49,9 +80,8 @@ func TestParseConfigRefuses(t *testing.T) {
 		{`{"name":"n","sockett":"/x","Socket":"/x"}`, 7, []string{`"sockett"`, `"Socket"`, "mode, mtu, socket"}},
 		{`{"name":"n","mode":"bridge"}`, 7, []string{"mode", `"bridge"`, "network (the default), gate"}},
 		{`{"name":"n","mode":1}`, 7, []string{"mode: 1 is not a string"}},
-		{`{"name":"n","socket":"run/x"}`, 7, []string{"socket", "absolute"}},
+		{`{"name":"n","socket":"run/x"}`, 7, []string{"socket", "run/x"}},
 		{`{"name":"n","socket":7}`, 7, []string{"socket", "a path"}},
-		{`{"name":"n","socket":"/` + strings.Repeat("x", 107) + `"}`, 7, []string{"107"}},
 		{`{"name":"n","mtu":100}`, 7, []string{"mtu: 100", "1280 to 65535"}},
 		{`{"name":"n","mtu":"1500","foo":1}`, 7, []string{"mtu", `"foo"`}},
 		{`{"name":"n","ipam":{"type":"host-local"}}`, 7, []string{"host-local", "felid-ipam"}},

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -96,7 +95,7 @@ func Call(ctx context.Context, socket string, req *Request) (*Response, error) {
 func exchange(ctx context.Context, socket string, req *Request) (*Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, Timeout+undoTime)
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+	conn, err := Dial(ctx, socket)
 	if err != nil {
 		return nil, err
 	}

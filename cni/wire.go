@@ -17,8 +17,6 @@ import (
 )
 
 const (
-	// DefaultSocket is where the agent listens unless the configuration says otherwise.
-	DefaultSocket = "/run/felid/cni.sock"
 	// Timeout is how long the agent works on a request before it undoes it and answers error 11.
 	Timeout = 30 * time.Second
 	// undoTime is how long the plugin then waits for the agent to have undone it.

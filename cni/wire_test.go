@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -84,12 +82,8 @@ func TestValidate(t *testing.T) {
 
 // answerWith is an agent that sends text to whoever connects, and closes.
 func answerWith(t *testing.T, text string) (socket string) {
-	socket = filepath.Join(t.TempDir(), "s")
-	l, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
+	socket = newSocket(t)
+	l := listenOn(t, socket)
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -105,7 +99,7 @@ func answerWith(t *testing.T, text string) (socket string) {
 }
 
 func TestCallSaysTryAgainWhenTheAgentIsAway(t *testing.T) {
-	nobody := filepath.Join(t.TempDir(), "none")
+	nobody := newSocket(t)
 	closes, garbage, half := answerWith(t, ""), answerWith(t, "hello\n"), answerWith(t, `{"result":`)
 	for _, verb := range verbs {
 		want := types.ErrTryAgainLater

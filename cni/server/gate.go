@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -28,7 +29,7 @@ func (s *Server) checkMode(c *call) error {
 // pass holds an ADD up until policy is in force for what the plugins before this one have connected, and answers with their result. The
 // endpoint goes on record, as the interface that another plugin made can't be told from the record's absence by an agent without memory.
 func (s *Server) pass(ctx context.Context, c *call) (json.RawMessage, error) {
-	addrs, err := passedOn(c.config.PrevResult, c.IfName)
+	addrs, err := s.passedOn(c)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +38,7 @@ func (s *Server) pass(ctx context.Context, c *call) (json.RawMessage, error) {
 		return nil, fmt.Errorf("waiting for another request for %s: %w", c.key(), err)
 	}
 	defer unlock()
-	host, mac, err := s.sandbox.peer(c.netns, c.IfName)
+	host, mac, err := s.ends.peer(ctx, c.netns, c.IfName, addrs)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +71,7 @@ func (s *Server) refuse(ctx context.Context, e *entry, cause error) error {
 
 // checkPass verifies that what was passed on is still so: addresses, interface, policy.
 func (s *Server) checkPass(ctx context.Context, c *call) error {
-	addrs, err := passedOn(c.config.PrevResult, c.IfName)
+	addrs, err := s.passedOn(c)
 	if err != nil {
 		return err
 	}
@@ -93,7 +94,7 @@ func (s *Server) checkPass(ctx context.Context, c *call) error {
 	if err := sameAddresses(addresses(rec), addrs); err != nil {
 		return failed("%s: %v", e.key, err)
 	}
-	host, _, err := s.sandbox.peer(c.netns, c.IfName)
+	host, _, err := s.ends.peer(ctx, c.netns, c.IfName, addrs)
 	if err != nil {
 		return failed("%v", err)
 	}
@@ -120,8 +121,17 @@ func sameAddresses(recorded, now []netip.Addr) error {
 	return nil
 }
 
+// passedOn are the addresses that the plugins before this one gave to the container's interface. On HNS it is called as its plugin likes.
+func (s *Server) passedOn(c *call) ([]netip.Addr, error) {
+	ifName := c.IfName
+	if s.o.HNS != nil {
+		ifName = ""
+	}
+	return passedOn(c.config.PrevResult, ifName)
+}
+
 // passedOn are the addresses that the plugins before this one gave to an interface of the container: all that are not said to be of
-// another interface, or of the host's side. Some plugins name no interface, and some no sandbox.
+// another interface, or of the host's side. Some plugins name no interface, and some no sandbox. With ifName "" all are.
 func passedOn(prevResult json.RawMessage, ifName string) ([]netip.Addr, error) {
 	if prevResult == nil {
 		return nil, types.NewError(types.ErrInvalidNetworkConfig,
@@ -142,13 +152,13 @@ func passedOn(prevResult json.RawMessage, ifName string) ([]netip.Addr, error) {
 		if !ip.Address.IsValid() {
 			continue
 		}
-		if i := ip.Interface; i != nil && *i >= 0 && *i < len(prev.Interfaces) && prev.Interfaces[*i].Name != ifName {
+		if i := ip.Interface; ifName != "" && i != nil && *i >= 0 && *i < len(prev.Interfaces) && prev.Interfaces[*i].Name != ifName {
 			continue
 		}
 		addrs = append(addrs, ip.Address.Addr().Unmap())
 	}
 	if len(addrs) == 0 {
-		return nil, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("network configuration: prevResult has no address of %s", ifName), "")
+		return nil, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("network configuration: prevResult has no address of %s", cmp.Or(ifName, "the container")), "")
 	}
 	return addrs, nil
 }

@@ -16,8 +16,6 @@ const (
 	maxConnections = 256
 	// ioTimeout is how long a request may take to arrive, and a response to be taken.
 	ioTimeout = 5 * time.Second
-	// stopGrace is how long requests go on when the agent stops, before they are undone.
-	stopGrace = 5 * time.Second
 )
 
 // Serve listens on the socket and answers until ctx ends, and then until what has begun is done or undone, for which the loop is needed. It may begin before Rebuild has

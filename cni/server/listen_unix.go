@@ -9,7 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
+
+// stopGrace is how long requests go on when the agent stops, before they are undone.
+const stopGrace = 5 * time.Second
 
 // socketListener is a unix socket that only the owner of the process may use, held by a lock beside it.
 type socketListener struct {

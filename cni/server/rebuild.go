@@ -23,7 +23,7 @@ func (s *Server) Rebuild(ctx context.Context, records []*v3.WorkloadEndpoint, co
 	if s.o.Guest {
 		compare = s.comparePassed
 	}
-	adopted, stale, err := compare(known)
+	adopted, stale, err := compare(ctx, known)
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (s *Server) Rebuild(ctx context.Context, records []*v3.WorkloadEndpoint, co
 }
 
 // compareOwn matches records with the interfaces that felid made.
-func (s *Server) compareOwn(known []*entry) (adopted, stale []*entry, err error) {
+func (s *Server) compareOwn(_ context.Context, known []*entry) (adopted, stale []*entry, err error) {
 	links, err := s.sandbox.list(s.o.InterfacePrefix)
 	if err != nil {
 		return nil, nil, err
@@ -51,9 +51,9 @@ func (s *Server) compareOwn(known []*entry) (adopted, stale []*entry, err error)
 }
 
 // comparePassed looks for the interfaces, which another plugin made and marks as it likes, by their names.
-func (s *Server) comparePassed(known []*entry) (adopted, stale []*entry, err error) {
+func (s *Server) comparePassed(ctx context.Context, known []*entry) (adopted, stale []*entry, err error) {
 	for _, e := range known {
-		there, err := s.sandbox.exists(e.host)
+		there, err := s.ends.exists(ctx, e.host)
 		if err != nil {
 			return nil, nil, err
 		}

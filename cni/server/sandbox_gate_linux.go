@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -9,7 +10,7 @@ import (
 )
 
 // peer is the host's interface whose other end is ifName in the network namespace at path, and the MAC address of that end.
-func (s *sandbox) peer(path, ifName string) (name, mac string, err error) {
+func (s *sandbox) peer(_ context.Context, path, ifName string, _ []netip.Addr) (name, mac string, err error) {
 	ns, err := s.openNetns(path)
 	if err != nil {
 		return "", "", err
@@ -35,7 +36,7 @@ func (s *sandbox) peer(path, ifName string) (name, mac string, err error) {
 }
 
 // exists tells whether the host has an interface.
-func (s *sandbox) exists(name string) (bool, error) {
+func (s *sandbox) exists(_ context.Context, name string) (bool, error) {
 	_, err := s.host.LinkByName(name)
 	if errors.As(err, new(netlink.LinkNotFoundError)) {
 		return false, nil

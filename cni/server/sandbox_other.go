@@ -3,15 +3,16 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"runtime"
 )
 
-// sandbox can't connect pods on this system: on Windows that takes HNS endpoints and namespaces, which are not written yet.
+// sandbox can't connect pods on this system. On Windows that takes HNS endpoints and namespaces, which others make: felid is a guest there.
 type sandbox struct{}
 
-var errNoSandbox = fmt.Errorf("connecting pods is not supported on %s yet", runtime.GOOS)
+var errNoSandbox = fmt.Errorf("connecting pods is not supported on %s", runtime.GOOS)
 
 type podLink struct{}
 
@@ -29,9 +30,11 @@ func (*sandbox) remove(string, attachment) error { return errNoSandbox }
 
 func (*sandbox) list(string) ([]hostLink, error) { return nil, errNoSandbox }
 
-func (*sandbox) peer(string, string) (name, mac string, err error) { return "", "", errNoSandbox }
+func (*sandbox) peer(context.Context, string, string, []netip.Addr) (name, mac string, err error) {
+	return "", "", errNoSandbox
+}
 
-func (*sandbox) exists(string) (bool, error) { return false, errNoSandbox }
+func (*sandbox) exists(context.Context, string) (bool, error) { return false, errNoSandbox }
 
 // InterfaceTo is not known on this system.
 func InterfaceTo([]netip.Addr) string { return "" }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/cni"
+	"github.com/felid-net/felid/dataplane_windows/hns"
 	"github.com/felid-net/felid/datastore"
 	"github.com/felid-net/felid/ipam"
 )
@@ -32,9 +34,9 @@ type Pods interface {
 	Pod(ctx context.Context, namespace, name string) (*v3.WorkloadEndpoint, error)
 }
 
-// Options are what a Server works with; all but Timeout, MTU and Log are required.
+// Options are what a Server works with; all but Timeout, MTU, HNS and Log are required.
 type Options struct {
-	Socket          string // path of the unix socket
+	Socket          string // path of the unix socket, or name of the pipe
 	Node            string
 	Guest           bool   // another plugin connects the pods, and this is its gate: IPAM, MTU and IPv6 are not used
 	InterfacePrefix string // of the host's interfaces: 1 to 4 characters, for a guest any number
@@ -45,19 +47,21 @@ type Options struct {
 	IPAM            *ipam.Allocator
 	Pods            Pods
 	Loop            Loop
+	HNS             *hns.Client // guests' endpoints are found there; nil: that of this host, if it has one
 	Log             *slog.Logger
 }
 
 // Server is the agent's side of CNI.
 type Server struct {
 	o       Options
-	sandbox *sandbox
+	sandbox *sandbox // nil on HNS, where felid is a guest
+	ends    ends
 	table   *table
 	locks   locks
 	rebuilt atomic.Bool
 }
 
-// New makes a server that connects pods to the network namespace of the thread it is called on.
+// New makes a server that connects pods to the network namespace of the thread it is called on, or finds what others connected, there or in HNS.
 func New(o Options) (*Server, error) {
 	if n := len(o.InterfacePrefix); n == 0 || n > 4 && !o.Guest {
 		return nil, fmt.Errorf("interface prefix %q has %d characters; valid: 1 to 4", o.InterfacePrefix, n)
@@ -71,11 +75,12 @@ func New(o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	sb, err := newSandbox()
-	if err != nil {
+	o.HNS = cmp.Or(o.HNS, hostHNS())
+	s := &Server{o: o, table: newTable()}
+	if err := s.open(); err != nil {
 		return nil, err
 	}
-	return &Server{o: o, sandbox: sb, table: newTable()}, nil
+	return s, nil
 }
 
 // ready says why requests can't be served now.

@@ -59,12 +59,17 @@ func (n *announcement) run(ctx context.Context) error {
 	return group.Wait()
 }
 
+// statusTimeout is how long the plugin's socket may take to say that it works. It is asked again.
+const statusTimeout = 2 * time.Second
+
 // serving says why the node can't take pods, if it can't: it does not enforce, or the plugin would get no answer.
 func (n *announcement) serving(ctx context.Context) error {
 	if err := n.agent.enforces(); err != nil || n.config.Socket == "" {
 		return err
 	}
 	req := &cni.Request{Verb: cni.Status, Config: json.RawMessage(`{"cniVersion":"1.1.0","name":"` + install.Network + `"}`)}
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
 	_, err := cni.Call(ctx, n.config.Socket, req)
 	return err
 }
