@@ -178,11 +178,12 @@ func translate(op string, kind Kind, id string, err error) *Error {
 		var code windows.Errno
 		errors.As(shim.Err, &code)
 		text := record(shim.Error())
-		if text == "" && code != 0 {
-			text = code.Error()
-		}
-		if code == codeModuleNotFound {
+		switch {
+		case text != "" || code == 0:
+		case code == codeModuleNotFound:
 			text = "a DLL is missing: is the Containers feature of Windows installed?"
+		default:
+			text = code.Error()
 		}
 		return NewError(op, kind, id, uint32(code), text)
 	}
