@@ -1,0 +1,160 @@
+package windows
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/dataplane_windows/hns"
+)
+
+// endpoint is one of the State, and the list that it is to have. Its object is the search for its ports.
+type endpoint struct {
+	object
+	host      bool   // of the host itself: it has no ports
+	id        string // of HNS; "": it goes by its addresses
+	addresses []netip.Addr
+	list      List
+	effects   map[SetRef]effect
+	ports     []*port
+}
+
+// effect is what an address in a set comes to, by the rules of a list that name it.
+type effect uint8
+
+const (
+	allows effect = 1 << iota
+	blocks
+)
+
+// effectsOf are those of the sets that a list names.
+func effectsOf(l *List) map[SetRef]effect {
+	if len(l.Sets) == 0 {
+		return nil
+	}
+	out := make(map[SetRef]effect, len(l.Sets))
+	for i := range l.ACLs {
+		a := &l.ACLs[i]
+		does := allows
+		if a.Action != hns.Allow {
+			does = blocks
+		}
+		for _, text := range [...]string{a.LocalAddresses, a.RemoteAddresses} {
+			if ref, ok := OwnSet(text); ok {
+				out[ref] |= does
+			}
+		}
+	}
+	return out
+}
+
+// wanted is what the State makes of the node, as copies: no part of the State is kept.
+type wanted struct {
+	index *Index
+	host  []netip.Addr // the host's own addresses that lists were made with
+	sets  map[SetRef]*hns.Set
+	// unsupported are those of all endpoints, and moved says that they are to be gathered anew.
+	unsupported []dataplane.Unsupported
+	moved       bool
+}
+
+func newWanted() wanted {
+	return wanted{index: NewIndex(), sets: map[SetRef]*hns.Set{}}
+}
+
+// render makes the lists anew that changes may concern, and the sets.
+func (d *Driver) render(s *dataplane.State, changes *dataplane.Changes) {
+	host := d.hostAddresses()
+	r := NewRenderer(s, Options{Form: d.cfg.Form, HostAddresses: host})
+	affected := changes
+	if !slices.Equal(host, d.wanted.host) {
+		affected = nil
+	}
+	d.wanted.host = host
+	d.changeSets(r, s, changes)
+	for _, id := range d.wanted.index.Affected(s, affected) {
+		d.renderEndpoint(r, s.Endpoints[id], id)
+		d.wanted.moved = true
+	}
+	d.forgetSets()
+}
+
+func (d *Driver) renderEndpoint(r *Renderer, ep *dataplane.Endpoint, id dataplane.EndpointID) {
+	e := d.endpoints[id]
+	if ep == nil {
+		d.wanted.index.Remove(id)
+		d.seen.unbound = d.seen.unbound || e != nil
+		delete(d.endpoints, id)
+		return
+	}
+	if e == nil {
+		e = &endpoint{object: object{name: string(id)}}
+		d.endpoints[id] = e
+		d.seen.unbound = true
+	}
+	hnsID := hnsID(ep.Interface)
+	if e.host != (ep.Host != nil) || e.id != hnsID || !slices.Equal(e.addresses, ep.Addresses) {
+		e.host, e.id, e.addresses = ep.Host != nil, hnsID, slices.Clone(ep.Addresses)
+		e.worked() // what was not found is another's now
+		d.seen.unbound = true
+	}
+	list := r.List(id)
+	if e.list.ACLs != nil && sameACLs(list.ACLs, e.list.ACLs) && slices.Equal(list.Sets, e.list.Sets) {
+		list.ACLs = e.list.ACLs
+	}
+	e.list, e.effects = list, effectsOf(&list)
+	d.wanted.index.Put(ep, &e.list)
+	for _, ref := range list.Sets {
+		if d.wanted.sets[ref] == nil {
+			set := r.Set(ref)
+			d.wanted.sets[ref] = &set
+		}
+	}
+	for _, p := range e.ports {
+		d.aim(p)
+	}
+}
+
+// changeSets makes the sets anew that moved and are in use. nil changes are every set.
+func (d *Driver) changeSets(r *Renderer, s *dataplane.State, changes *dataplane.Changes) {
+	for ref := range d.wanted.sets {
+		var delta *dataplane.SetDelta
+		if changes != nil {
+			moved := false
+			if delta, moved = changes.IPSets[ref.Set]; !moved {
+				continue
+			}
+		}
+		if s.IPSets[ref.Set] == nil {
+			continue // no list will name it
+		}
+		set := r.Set(ref)
+		if old := d.wanted.sets[ref]; old.Equal(set) || len(set.Members) == 0 { // an empty one is not written: no list will name it
+			continue
+		}
+		opens := d.opens(ref, delta)
+		d.wanted.sets[ref] = &set
+		d.setMoved(ref, opens)
+	}
+}
+
+// opens tells whether a change of members only lets more through.
+func (d *Driver) opens(ref SetRef, delta *dataplane.SetDelta) bool {
+	if delta == nil || len(d.pending) > 0 {
+		return false // or unsure
+	}
+	does := effect(0)
+	for _, id := range d.wanted.index.Users(ref) {
+		does |= d.endpoints[id].effects[ref]
+	}
+	return does == allows && len(delta.Removed) == 0 || does == blocks && len(delta.Added) == 0
+}
+
+// forgetSets drops the sets that no list names any more.
+func (d *Driver) forgetSets() {
+	for ref := range d.wanted.sets {
+		if len(d.wanted.index.named[ref]) == 0 {
+			delete(d.wanted.sets, ref)
+		}
+	}
+}

@@ -1,0 +1,270 @@
+package windows
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/felid-net/felid/dataplane_windows/hns"
+)
+
+// CheckDrift tells whether an Apply is wanted, since HNS holds something else than it was given. It is meant to be called every few seconds: it then reads
+// one endpoint, another each time, by which it notices that the service is down, or has forgotten; and everything where the last time is longer ago than
+// Config.FullCheck. What an Apply changes meanwhile does not count.
+func (d *Driver) CheckDrift(ctx context.Context) (needsApply bool, err error) {
+	d.mu.Lock()
+	if !d.applied {
+		d.mu.Unlock()
+		return false, nil // the first Apply will read everything
+	}
+	check := &driftCheck{d: d, writes: map[*port]int{}}
+	for _, p := range d.ports {
+		check.writes[p] = p.writes
+	}
+	full := time.Since(d.lastFull) >= d.cfg.FullCheck
+	jobs := check.sample()
+	if full {
+		d.lastFull = time.Now()
+		jobs = check.everything()
+	}
+	d.mu.Unlock()
+	d.run(ctx, jobs)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if full && check.err == nil && !check.drifted {
+		d.mistrust = nil
+	}
+	if check.drifted {
+		d.log.Warn("ACLs or sets of felid were changed by somebody else, or endpoints of HNS came or went")
+	}
+	return check.drifted || check.back, check.err
+}
+
+// driftCheck is one look.
+type driftCheck struct {
+	d       *Driver
+	writes  map[*port]int // when it began
+	drifted bool
+	back    bool // HNS answers again
+	err     error
+}
+
+// sample reads one port, or the version where there is none.
+func (c *driftCheck) sample() []job {
+	d := c.d
+	if d.down != nil {
+		return c.ask()
+	}
+	ids := slices.Sorted(maps.Keys(d.ports))
+	for range ids {
+		d.turnOf = (d.turnOf + 1) % len(ids)
+		if p := d.ports[ids[d.turnOf]]; !p.busy && p.ours() {
+			return []job{c.read(p)}
+		}
+	}
+	return c.ask()
+}
+
+// ask asks for the version, to see whether HNS is there.
+func (c *driftCheck) ask() []job {
+	d := c.d
+	if d.service.busy {
+		c.err = d.service.fault(time.Now())
+		return nil
+	}
+	call := func() error { _, err := d.cfg.HNS.Version(); return err }
+	return []job{{on: &d.service, call: call, note: func(err error) {
+		if c.err = err; err == nil && d.down != nil {
+			d.down, d.whole, c.back = nil, true, true
+		}
+	}}}
+}
+
+func (c *driftCheck) read(p *port) job {
+	var got hns.Endpoint
+	call := func() (err error) { got, err = c.d.cfg.HNS.Endpoint(p.id); return err }
+	return job{on: &p.object, call: call, reads: true, note: func(err error) {
+		switch {
+		case hns.NotFound(err):
+			c.d.vanished(p)
+			c.d.seen.nets, c.drifted = true, true
+			p.worked()
+		case err != nil:
+			c.err = errors.Join(c.err, err)
+			if hns.Unavailable(err) {
+				c.d.down = err
+			}
+		case c.compare(p, &got) && p.stands == nil:
+			c.d.seen.stale, c.d.seen.nets = true, true // more may be forgotten
+		}
+	}}
+}
+
+// compare takes what was read of a port, unless an Apply has written there meanwhile, and tells whether it is not what was there.
+func (c *driftCheck) compare(p *port, e *hns.Endpoint) bool {
+	if p.busy || !p.read || p.writes != c.writes[p] || c.d.mistrust != nil {
+		return false
+	}
+	stands, others := p.stands, p.foreign
+	c.d.tookPort(e)
+	if sameACLs(p.stands, stands) && slices.EqualFunc(p.foreign.raw, others.raw, sameText) {
+		p.stands = stands
+		return false
+	}
+	p.drifted, c.drifted = true, true
+	return true
+}
+
+func sameText(a, b json.RawMessage) bool { return bytes.Equal(a, b) }
+
+// everything reads all that there is.
+func (c *driftCheck) everything() []job {
+	d := c.d
+	var jobs []job
+	if !d.seen.endpoints.busy {
+		jobs = append(jobs, c.listEndpoints())
+	}
+	if !d.seen.networks.busy {
+		jobs = append(jobs, c.listNetworks())
+	}
+	for _, id := range slices.Sorted(maps.Keys(d.ports)) {
+		if p := d.ports[id]; !p.attached && !p.busy {
+			jobs = append(jobs, c.read(p))
+		}
+	}
+	return jobs
+}
+
+func (c *driftCheck) listEndpoints() job {
+	var list []hns.Endpoint
+	call := func() (err error) { list, err = c.d.cfg.HNS.Endpoints(); return err }
+	return job{on: &c.d.seen.endpoints, call: call, note: func(err error) {
+		if err != nil {
+			c.err = errors.Join(c.err, err)
+			return
+		}
+		seen := map[string]bool{}
+		for i := range list {
+			seen[list[i].ID] = true
+			if p := c.d.ports[list[i].ID]; p != nil {
+				c.compare(p, &list[i])
+			} else if c.d.mayBeOurs(&list[i]) {
+				c.d.seen.stale, c.drifted = true, true
+			}
+		}
+		for p := range c.writes {
+			if p.attached && !seen[p.id] && c.d.ports[p.id] == p {
+				c.d.seen.stale, c.drifted = true, true
+			}
+		}
+	}}
+}
+
+// mayBeOurs tells whether an endpoint that has come carries our mark, or an address of an endpoint that has no port.
+func (d *Driver) mayBeOurs(e *hns.Endpoint) bool {
+	if slices.ContainsFunc(e.ACLs, d.own) {
+		return true
+	}
+	for _, known := range d.endpoints {
+		for _, a := range e.Addresses {
+			if known.id == "" && !known.host && slices.Contains(known.addresses, a) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (c *driftCheck) listNetworks() job {
+	var list []hns.Network
+	call := func() (err error) { list, err = c.d.cfg.HNS.Networks(); return err }
+	return job{on: &c.d.seen.networks, call: call, note: func(err error) {
+		if err != nil {
+			c.err = errors.Join(c.err, err)
+			return
+		}
+		byID := map[string]*hns.Network{}
+		for i := range list {
+			byID[list[i].ID] = &list[i]
+		}
+		for id, n := range c.d.networks {
+			if !n.busy && !n.sweeping.busy && n.read && !n.same(byID[id]) {
+				c.d.seen.nets, c.drifted = true, true
+			}
+		}
+	}}
+}
+
+// same tells whether a network holds the sets of ours that it should.
+func (n *network) same(is *hns.Network) bool {
+	if is == nil {
+		return len(n.stands) == 0
+	}
+	found := 0
+	for i := range is.Sets {
+		ref, ours := OwnSet(is.Sets[i].ID)
+		if !ours {
+			continue
+		}
+		if n.stands[ref] == nil || !n.stands[ref].Equal(is.Sets[i]) {
+			return false
+		}
+		found++
+	}
+	return found == len(n.stands)
+}
+
+// verify reads the first list back that was written, to see whether HNS does what is taken for granted (H23, H28).
+func (d *Driver) verify(ctx context.Context) {
+	d.mu.Lock()
+	var jobs []job
+	if !d.verified && d.down == nil {
+		for _, id := range slices.Sorted(maps.Keys(d.ports)) {
+			if p := d.ports[id]; p.writes > 0 && !p.busy && p.read {
+				jobs = append(jobs, d.readBack(p))
+				break
+			}
+		}
+	}
+	d.mu.Unlock()
+	d.run(ctx, jobs)
+}
+
+func (d *Driver) readBack(p *port) job {
+	var got hns.Endpoint
+	return job{on: &p.object, call: d.asking(func() (err error) { got, err = d.cfg.HNS.Endpoint(p.id); return err }), reads: true, note: func(err error) {
+		if err != nil {
+			return // another time
+		}
+		d.verified = true
+		own, others := Split(&got)
+		switch {
+		case sameACLs(own, p.stands) && len(others) == len(p.foreign.raw):
+		case len(own) == 0 && len(others) == len(p.foreign.raw)+len(p.stands):
+			d.nameless = true
+			d.mistrust = errNameless
+			d.seen.stale = true
+			d.pulse()
+		default:
+			d.mistrust = errOtherList
+		}
+	}}
+}
+
+var (
+	errNameless  = errors.New("HNS does not give back the Ids of ACLs: those without one at the priorities that felid uses are taken for felid's")
+	errOtherList = errors.New("HNS does not hold the list of ACLs that it was given: policy may not be in force as written, and lists are not repaired")
+)
+
+// own tells whether an ACL is one of ours.
+func (d *Driver) own(a hns.ACL) bool {
+	if Own(a) {
+		return true
+	}
+	ours := a.RuleType == hns.Host || a.Priority >= firstPriority && a.Priority <= lastPriority
+	return d.nameless && a.ID == "" && ours
+}
