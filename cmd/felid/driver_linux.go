@@ -12,6 +12,7 @@ import (
 	linux "github.com/felid-net/felid/dataplane_linux"
 	"github.com/felid-net/felid/dataplane_linux/iptables"
 	"github.com/felid-net/felid/internal/config"
+	"github.com/felid-net/felid/internal/preflight"
 )
 
 // newDataplane opens iptables and ipset in the network namespace of the process.
@@ -30,6 +31,12 @@ func newDataplane(c *config.Config, log *slog.Logger) (dataplane.Dataplane, erro
 		DenyGroup: uint16(denyGroup), CutDenied: c.PolicyChangeAction == "CutDenied",
 		FullCheck: c.ReadInterval, Log: log,
 	})
+}
+
+// survey looks at the chains that there are.
+func survey(ctx context.Context) (*preflight.Host, error) {
+	saved, err := savedRules(ctx)
+	return &preflight.Host{Chains: preflight.Chains(saved)}, err
 }
 
 // savedRules is what iptables-save says in both variants and families; the programs that are not installed have nothing to say.

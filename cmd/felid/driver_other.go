@@ -11,12 +11,13 @@ import (
 
 	"github.com/felid-net/felid/dataplane"
 	"github.com/felid-net/felid/internal/config"
+	"github.com/felid-net/felid/internal/preflight"
 )
 
-// newDataplane says that there is no driver for this system yet: policy for Windows is rendered, not applied.
+// newDataplane says that this system has none: the operator's commands alone work.
 func newDataplane(*config.Config, *slog.Logger) (dataplane.Dataplane, error) {
-	return nil, fmt.Errorf("no dataplane for %s yet: %w", runtime.GOOS, errors.ErrUnsupported)
+	return nil, fmt.Errorf("no dataplane for %s: %w", runtime.GOOS, errors.ErrUnsupported)
 }
 
-// savedRules: there is no iptables here.
-var savedRules func(context.Context) (string, error)
+// survey: there are no rules of anybody's here.
+var survey func(context.Context) (*preflight.Host, error)

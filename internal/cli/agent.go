@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -13,7 +16,7 @@ import (
 )
 
 func newAgent(app *App) *cobra.Command {
-	var printConfig bool
+	var printConfig, service bool
 	c := &cobra.Command{
 		Use:   "agent",
 		Short: "Run the node agent: enforce policy and connect pods on this host",
@@ -29,18 +32,36 @@ func newAgent(app *App) *cobra.Command {
 			if printConfig {
 				return nil
 			}
-			return runAgent(c.Context(), app, cfg)
+			if service {
+				cfg.LogFile = cmp.Or(cfg.LogFile, filepath.Join(cfg.StateDir, "felid.log"))
+				return runService(cfg.LogFile, func(ctx context.Context) error { return startAgent(ctx, app, cfg) })
+			}
+			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGTERM, syscall.SIGINT)
+			defer stop()
+			defer leaveInTime(ctx)()
+			return startAgent(ctx, app, cfg)
 		},
 	}
 	config.Flags(c.Flags())
 	c.Flags().BoolVar(&printConfig, "print-config", false, "print each value and where it came from, and end")
+	c.Flags().BoolVar(&service, "service", false, "answer to the service control manager of Windows, which has started this")
 	return c
 }
 
-func runAgent(ctx context.Context, app *App, cfg *config.Config) error {
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	log := cfg.Logger()
+// startAgent opens the log, and runs the agent until ctx ends.
+func startAgent(ctx context.Context, app *App, cfg *config.Config) error {
+	log, file, err := cfg.OpenLogger()
+	if err != nil {
+		return unreachable(err)
+	}
+	err = runAgent(ctx, app, cfg, log)
+	if err != nil && cfg.LogFile != "" {
+		log.Error("felid agent ends", "error", err)
+	}
+	return errors.Join(err, file.Close())
+}
+
+func runAgent(ctx context.Context, app *App, cfg *config.Config, log *slog.Logger) error {
 	log.Info("felid agent starts", "version", version, "node", cfg.Node, "datastore", cfg.Datastore)
 	if err := app.mayStart(ctx, cfg, log); err != nil {
 		return no(err)

@@ -97,14 +97,15 @@ func clusterFindings(ctx context.Context, cfg *config.Config) ([]preflight.Findi
 
 // hostFindings looks at this host's rules.
 func (app *App) hostFindings(ctx context.Context, cfg *config.Config) ([]preflight.Finding, error) {
-	if app.SavedRules == nil {
+	if app.Survey == nil {
 		return nil, nil
 	}
-	saved, err := app.SavedRules(ctx)
+	host, err := app.Survey(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("rules of this host: %w", err)
 	}
-	return preflight.JudgeHost(&preflight.Host{Node: cfg.Node, Chains: preflight.Chains(saved)}, cfg.Network == "guest"), nil
+	host.Node = cfg.Node
+	return preflight.JudgeHost(host, cfg.Network == "guest"), nil
 }
 
 // mayStart is what an agent looks at before it touches anything. What can't be looked at does not keep it from starting: it may be an outage, and

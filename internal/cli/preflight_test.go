@@ -9,16 +9,24 @@ import (
 	"testing"
 
 	"github.com/felid-net/felid/internal/config"
+	"github.com/felid-net/felid/internal/preflight"
 )
 
 const calicoRules = "*filter\n:INPUT ACCEPT [0:0]\n:cali-FORWARD - [0:0]\nCOMMIT\n"
+
+// survey is that of a host with these rules of iptables.
+func survey(rules string, err error) func(context.Context) (*preflight.Host, error) {
+	return func(context.Context) (*preflight.Host, error) {
+		return &preflight.Host{Chains: preflight.Chains(rules)}, err
+	}
+}
 
 // check runs felid node check on a host with these rules.
 func check(t *testing.T, rules string, err error, args ...string) outcome {
 	t.Helper()
 	var out, errs bytes.Buffer
 	app := App{Out: &out, Err: &errs, Env: func(string) (string, bool) { return "", false },
-		SavedRules: func(context.Context) (string, error) { return rules, err }}
+		Survey: survey(rules, err)}
 	status := Main(t.Context(), app, append([]string{"node", "check", "--node", "one", "--datastore", "local:/nowhere"}, args...))
 	return outcome{status, out.String(), errs.String()}
 }
@@ -43,7 +51,7 @@ func TestNodeCheck(t *testing.T) {
 func TestAgentDoesNotStartOverAnother(t *testing.T) {
 	var lines bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&lines, nil))
-	app := &App{SavedRules: func(context.Context) (string, error) { return calicoRules, nil }}
+	app := &App{Survey: survey(calicoRules, nil)}
 	if err := app.mayStart(t.Context(), &config.Config{Node: "one", Datastore: "local:/x"}, log); err == nil || !strings.Contains(err.Error(), "refused: node one: there are rules of Calico") {
 		t.Errorf("as the owner: %v", err)
 	}
@@ -51,7 +59,7 @@ func TestAgentDoesNotStartOverAnother(t *testing.T) {
 		t.Errorf("as a guest: %v", err)
 	}
 	wants(t, lines.String(), "there are rules of Calico (chains cali-FORWARD)", "both police the same pods")
-	app.SavedRules = func(context.Context) (string, error) { return "", errors.New("no iptables") }
+	app.Survey = survey("", errors.New("no iptables"))
 	if err := app.mayStart(t.Context(), &config.Config{Datastore: "kube:/no/such/file"}, log); err != nil {
 		t.Errorf("what can't be looked at: %v", err)
 	}

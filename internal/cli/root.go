@@ -13,6 +13,7 @@ import (
 
 	"github.com/felid-net/felid/dataplane"
 	"github.com/felid-net/felid/internal/config"
+	"github.com/felid-net/felid/internal/preflight"
 )
 
 // version is set by the linker.
@@ -27,8 +28,8 @@ type App struct {
 	NewDataplane func(*config.Config, *slog.Logger) (dataplane.Dataplane, error)
 	// Plugin: it is called as a plugin of kubectl, whose API server is the datastore where none is named.
 	Plugin bool
-	// SavedRules is the text of iptables-save of this host, of all families and variants; nil where there is no such thing.
-	SavedRules func(context.Context) (string, error)
+	// Survey is what this host has of other policy engines; nil where there is nothing to look for.
+	Survey func(context.Context) (*preflight.Host, error)
 }
 
 // Main runs felid with args (without the program's name) and returns the exit status.

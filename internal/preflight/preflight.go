@@ -2,6 +2,7 @@ package preflight
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -35,6 +36,8 @@ type Cluster struct {
 type Host struct {
 	Node   string
 	Chains []string // of iptables, of all tables, families and variants
+	// ACLs are those of other policy engines on a Windows host's endpoints: their ids, by the engine's name.
+	ACLs map[string][]string
 }
 
 // Finding is one thing that stands in the way, or that a person should know.
@@ -162,6 +165,17 @@ func JudgeHost(h *Host, guest bool) []Finding {
 			do = "both police the same pods: a packet passes that both allow"
 		}
 		out = append(out, Finding{!guest, "node " + h.Node, fmt.Sprintf("there are rules of %s (chains %s)", name, some(found[name])), do})
+	}
+	return append(out, judgeACLs(h)...)
+}
+
+// judgeACLs: an endpoint of HNS has one list, and two engines would take turns in writing it. The agent stays away from such endpoints and says so of
+// each; the others it polices.
+func judgeACLs(h *Host) []Finding {
+	var out []Finding
+	for _, name := range slices.Sorted(maps.Keys(h.ACLs)) {
+		out = append(out, Finding{false, "node " + h.Node, fmt.Sprintf("there are ACLs of %s on endpoints of pods (%s)", name, some(h.ACLs[name])),
+			"felid leaves those endpoints alone, and reports their pods as not covered: remove " + name + " first, then make the pods anew, whose ACLs go with them"})
 	}
 	return out
 }

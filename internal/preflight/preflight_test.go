@@ -67,7 +67,7 @@ COMMIT
 `
 
 func TestJudgeHost(t *testing.T) {
-	h := &Host{"one", Chains(saved)}
+	h := &Host{Node: "one", Chains: Chains(saved)}
 	want := []Finding{
 		{true, "node one", "there are rules of Azure Network Policy Manager (chains AZURE-NPM, AZURE-NPM-INGRESS)", ""},
 		{true, "node one", "there are rules of Calico (chains cali-INPUT, cali-tw-cali1234567890a)", ""},
@@ -84,8 +84,19 @@ func TestJudgeHost(t *testing.T) {
 			t.Errorf("guest %v (-want +got):\n%s", guest, diff)
 		}
 	}
-	if got := JudgeHost(&Host{"one", []string{"INPUT", "KUBE-SERVICES", "felid-FORWARD", "CNI-HOSTPORT-DNAT", "calico"}}, false); got != nil {
+	if got := JudgeHost(&Host{Node: "one", Chains: []string{"INPUT", "KUBE-SERVICES", "felid-FORWARD", "CNI-HOSTPORT-DNAT", "calico"}}, false); got != nil {
 		t.Errorf("%v", got)
+	}
+}
+
+// TestJudgeWindowsHost: felid starts beside another engine's ACLs, since it writes nothing where they are.
+func TestJudgeWindowsHost(t *testing.T) {
+	h := &Host{Node: "win-1", ACLs: map[string][]string{"Calico": {"policy-b", "policy-a"}, "Azure NPM": {"azure-acl-1", "azure-acl-2", "azure-acl-3", "azure-acl-4"}}}
+	got := JudgeHost(h, true)
+	if len(got) != 2 || Refused(got) || got[0].Where != "node win-1" ||
+		got[0].What != "there are ACLs of Azure NPM on endpoints of pods (azure-acl-1, azure-acl-2, azure-acl-3 and 1 more)" ||
+		got[1].What != "there are ACLs of Calico on endpoints of pods (policy-a, policy-b)" || !strings.Contains(got[1].Do, "remove Calico first") {
+		t.Errorf("%+v", got)
 	}
 }
 
