@@ -128,7 +128,8 @@ func (p *HNSPort) knowsAnswer(dir dataplane.Direction, t Tuple) bool {
 			}
 		}
 	}
-	if t.ICMPType >= 0 && !answersEcho(t) {
+	toItself := t.Src == t.Dst && t.SrcPort == t.DstPort // looks like its own answer
+	if t.ICMPType >= 0 && !answersEcho(t) || t.ICMPType < 0 && toItself {
 		return false
 	}
 	f := hnsFlowOf(other(dir), t)

@@ -3,7 +3,8 @@
 //
 // Every case runs through the judge (Judge: from resources to a verdict, short and slow), through policy.Evaluate over the State
 // that policy.Resolve computes, and through whatever a renderer made of that State: TraceIPTables runs a packet through
-// iptables-restore text, TraceACLs through a list of HNS ACLs, and Net sends real packets between network namespaces.
+// iptables-restore text, HNS is the model of Windows' network service and judges it by lists of ACLs, and Net sends real packets between network
+// namespaces.
 //
 // # A case
 //

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/felid-net/felid/dataplane"
@@ -98,104 +97,4 @@ func traceHops(rules map[nodeFamily]*Ruleset, hops []Hop) (Verdict, error) {
 		}
 	}
 	return Verdict{Action: dataplane.Allow}, nil
-}
-
-// ACLs is what a renderer made of one endpoint of a State.
-type ACLs struct {
-	JSON []byte // a list of HNS ACL settings
-	// Unsupported are the rules that could not be expressed exactly.
-	Unsupported []dataplane.Unsupported
-}
-
-// RunACLs renders every endpoint of every case and runs the flows through the lists. Where the renderer reports a rule that it can't
-// express, a flow of that endpoint and direction may be denied that should be allowed, never the reverse. (A Log rule is no excuse: to
-// leave it out denies nothing.)
-func RunACLs(t *testing.T, render func(t *testing.T, s *dataplane.State, ep dataplane.EndpointID) ACLs) {
-	t.Helper()
-	Run(t, RunnerACLs, func(t *testing.T, c *Case) Answer {
-		lists := map[string]endpointACLs{}
-		for node, s := range States(c) {
-			for id := range s.Endpoints {
-				if node != "" {
-					lists[string(id)] = newEndpointACLs(s, render(t, s, id))
-				}
-			}
-		}
-		judge := judgeOf(c.Objects, c.Options)
-		return func(f Flow) (Verdict, error) {
-			expected := f.Want.Action
-			if f.Want.Foreign {
-				expected = dataplane.Allow
-			}
-			if f.SentTo.IsValid() {
-				return Verdict{Action: expected}, nil // lists do not show where HNS translates destinations
-			}
-			pods := f
-			pods.Want.Action = podsAlone(judge(f))
-			got, err := traceEndpoints(lists, pods)
-			if err == nil && got.Action != pods.Want.Action {
-				err = fmt.Errorf("the pods' lists say %s, want %s", got.Action, pods.Want.Action)
-			}
-			return Verdict{Action: expected}, err
-		}
-	})
-}
-
-// podsAlone is the verdict without what host endpoints say: Windows has no host endpoints, its lists are pods'. What a list says of a flow that a
-// host endpoint has a say about must be right for the pods.
-func podsAlone(v Verdict) dataplane.Action {
-	for _, s := range v.all() {
-		if s.Action == dataplane.Deny && !strings.HasPrefix(string(s.Endpoint), "hostendpoint/") {
-			return dataplane.Deny
-		}
-	}
-	return dataplane.Allow
-}
-
-// endpointACLs is a list with the directions in which it may deny more than policy does.
-type endpointACLs struct {
-	json    []byte
-	excused map[dataplane.Direction]bool
-}
-
-func newEndpointACLs(s *dataplane.State, a ACLs) endpointACLs {
-	e := endpointACLs{json: a.JSON, excused: map[dataplane.Direction]bool{}}
-	for _, u := range a.Unsupported {
-		p := s.Policies[u.Policy]
-		if p == nil {
-			continue
-		}
-		rules := p.Ingress
-		if u.Direction == dataplane.Egress {
-			rules = p.Egress
-		}
-		for _, r := range rules {
-			if r.Index == u.Rule && r.Action != dataplane.Log {
-				e.excused[u.Direction] = true
-			}
-		}
-	}
-	return e
-}
-
-func traceEndpoints(lists map[string]endpointACLs, f Flow) (Verdict, error) {
-	v := Verdict{Action: dataplane.Allow}
-	for _, side := range []struct {
-		name string
-		dir  dataplane.Direction
-	}{{f.From, dataplane.Egress}, {f.To, dataplane.Ingress}} {
-		list, ok := lists[side.name]
-		if !ok {
-			continue
-		}
-		got, err := TraceACLs(list.json, side.dir, f.Tuple)
-		if err != nil {
-			return v, fmt.Errorf("%s %s: %w", side.name, side.dir, err)
-		}
-		excused := list.excused[side.dir] && f.Want.Action == dataplane.Allow
-		if got.Action == dataplane.Deny && !excused {
-			v.Action = dataplane.Deny
-		}
-	}
-	return v, nil
 }
