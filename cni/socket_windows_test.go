@@ -105,7 +105,8 @@ func TestDialWaitsItsTurn(t *testing.T) {
 	accept := func() {
 		conn, err := l.Accept()
 		if err == nil {
-			_, err = io.WriteString(conn, "{}\n")
+			err = ReadMessage(conn, new(Request))
+			_, _ = io.WriteString(conn, "{}\n")
 			_ = conn.Close()
 		}
 		accepted <- err

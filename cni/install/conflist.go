@@ -116,10 +116,15 @@ func (p *plugin) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, &p.entry)
 }
 
+// byteOrderMark begins what PowerShell 5 and Windows editors write as UTF-8, and is no part of the JSON. Runtimes refuse it, so a copy without it is
+// what they can read.
+var byteOrderMark = []byte("\ufeff")
+
 // parseList reads a configuration as far as it matters: that the plugins can be a list, for one. The keys of a single plugin's file that
 // are a list's are those of its list too.
 func parseList(f File) (list map[string]json.RawMessage, plugins []plugin, err error) {
-	if err := json.Unmarshal(f.Data, &list); err != nil {
+	text := bytes.TrimPrefix(f.Data, byteOrderMark)
+	if err := json.Unmarshal(text, &list); err != nil {
 		return nil, nil, fmt.Errorf("not a JSON object: %w", err)
 	}
 	if err := checkVersion(list["cniVersion"]); err != nil {
@@ -130,7 +135,7 @@ func parseList(f File) (list map[string]json.RawMessage, plugins []plugin, err e
 		return nil, nil, errors.New("name: is missing, or not a string")
 	}
 	if filepath.Ext(f.Name) != ".conflist" {
-		list, err = listOfOne(f.Data, list)
+		list, err = listOfOne(text, list)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -61,7 +61,9 @@ func TestCopies(t *testing.T) {
 		"10-azure.conflist":   {"azure-vnet", "portmap", "felid-cni"},
 		"10-kindnet.conflist": {"ptp", "portmap", "bandwidth", "felid-cni"},
 		"10-bridge.conf":      {"bridge", "felid-cni"},
-		"05-gated.conflist":   {"ptp", "tuning", "felid-cni"},
+		// As PowerShell writes it: a byte order mark, and lines that end with CR LF.
+		"10-azure-windows.conflist": {"azure-vnet", "felid-cni"},
+		"05-gated.conflist":         {"ptp", "tuning", "felid-cni"},
 	} {
 		data, err := os.ReadFile(filepath.Join("testdata", name))
 		if err != nil {
@@ -96,6 +98,26 @@ func TestCopyRefuses(t *testing.T) {
 	} {
 		if got, err := copyOf(File{Name: tt.name, Data: []byte(tt.data)}, socket); err == nil || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s %s: %v, want %q\n%s", tt.name, tt.data, err, tt.says, got)
+		}
+	}
+}
+
+// TestByteOrderMark: it makes no difference, in a file of a single plugin neither.
+func TestByteOrderMark(t *testing.T) {
+	for name, text := range map[string]string{
+		"10-a.conflist": "{\"cniVersion\":\"1.0.0\",\r\n\"name\":\"n\",\"plugins\":[{\"type\":\"ptp\"}]}",
+		"10-a.conf":     "{\"cniVersion\":\"1.0.0\",\r\n\"name\":\"n\",\"type\":\"ptp\"}",
+	} {
+		without, err := copyOf(File{Name: name, Data: []byte(strings.ReplaceAll(text, "\r\n", ""))}, socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		with, err := copyOf(File{Name: name, Data: []byte("\ufeff" + text)}, socket)
+		if err != nil || !bytes.Equal(with, without) {
+			t.Errorf("%s: %v\n%s\nwant:\n%s", name, err, with, without)
+		}
+		if !upToDate(append([]byte("\ufeff"), with...), without) {
+			t.Errorf("%s: felid's own list with a byte order mark is not taken for what it is", name)
 		}
 	}
 }

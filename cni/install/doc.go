@@ -13,6 +13,8 @@
 //     digest. What somebody else adds to a copy that is up to date stays, and rewriting slows down where somebody undoes it: two writers
 //     never chase each other.
 //   - What can't be read changes nothing: the copy stays as it was.
+//   - On Windows, where a program that runs can't be replaced, it is put aside under another name first, and removed when the folder is next
+//     looked at. felid is the network of no Windows host, so felid-cni.exe is all that is written there.
 //
 // conflist.go is pure; the rest reads and writes the two folders. The package asks no agent and no datastore: when the list may be
 // written is its caller's to say.

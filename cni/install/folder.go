@@ -2,6 +2,7 @@ package install
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -47,8 +48,8 @@ func readFolder(dir string) ([]File, error) {
 	return files, nil
 }
 
-// put makes path hold data, at once or not at all.
-func put(path string, data []byte, mode fs.FileMode) (err error) {
+// put makes path hold data, at once or not at all. rename is what moves the file to its place.
+func put(path string, data []byte, mode fs.FileMode, rename func(from, to string) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), tempPrefix+"*")
 	if err != nil {
 		return err
@@ -71,7 +72,7 @@ func put(path string, data []byte, mode fs.FileMode) (err error) {
 	if err = f.Close(); err != nil {
 		return err
 	}
-	if err = os.Rename(f.Name(), path); err != nil {
+	if err = rename(f.Name(), path); err != nil {
 		return err
 	}
 	return syncFolder(filepath.Dir(path))
@@ -103,17 +104,56 @@ func syncFolder(dir string) error {
 	return nil
 }
 
-// dropTemps removes what a process that died left half written.
+// asidePrefix begins the names of programs that have been put aside because they run.
+const asidePrefix = tempPrefix + "aside-"
+
+// replaceProgram moves a file to the place of a program. Windows does not let a program that runs be replaced or removed, but be renamed.
+func replaceProgram(rename func(from, to string) error, from, to string) error {
+	failure := rename(from, to)
+	if failure == nil {
+		return nil
+	}
+	aside := asideOf(to)
+	if err := rename(to, aside); err != nil {
+		return failure
+	}
+	if err := rename(from, to); err != nil {
+		return errors.Join(err, rename(aside, to))
+	}
+	return nil
+}
+
+// removeProgram removes a program, or, while it runs, puts it aside.
+func removeProgram(remove func(string) error, path string) error {
+	failure := remove(path)
+	if failure == nil || errors.Is(failure, fs.ErrNotExist) {
+		return nil
+	}
+	if err := os.Rename(path, asideOf(path)); err != nil {
+		return failure
+	}
+	return nil
+}
+
+// asideOf is a name in the same folder that nothing has.
+func asideOf(path string) string {
+	dir, name := filepath.Split(path)
+	return filepath.Join(dir, asidePrefix+rand.Text()+"-"+name)
+}
+
+// dropTemps removes what a process that died left half written, and programs that were put aside, unless they run still.
 func dropTemps(dir string) error {
 	names, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, d := range names {
-		if strings.HasPrefix(d.Name(), tempPrefix) {
-			if err := os.Remove(filepath.Join(dir, d.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
+		if !strings.HasPrefix(d.Name(), tempPrefix) {
+			continue
+		}
+		err := os.Remove(filepath.Join(dir, d.Name()))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !strings.HasPrefix(d.Name(), asidePrefix) {
+			return err
 		}
 	}
 	return nil
@@ -122,22 +162,39 @@ func dropTemps(dir string) error {
 // others are the plugins that a runtime (loopback) and felid's own list (portmap) call. Hosts have them, most often.
 var others = []string{"loopback", "portmap"}
 
-// programs writes felid-cni, and its other name felid-ipam, from the folder from into dir, and, where felid is the network, those of others
-// that dir has not. hasPortmap tells whether that is there in the end.
-func programs(from, dir string, guest bool) (hasPortmap bool, err error) {
-	if err := dropTemps(dir); err != nil {
+// binFolder is a host's folder of plugins.
+type binFolder struct {
+	dir     string
+	from    string // the folder that programs are copied from
+	windows bool   // programs are called *.exe, and have no mode
+}
+
+// path of a plugin.
+func (b binFolder) path(name string) string { return filepath.Join(b.dir, b.file(name)) }
+
+func (b binFolder) file(name string) string {
+	if b.windows {
+		return name + ".exe"
+	}
+	return name
+}
+
+// install writes felid-cni, its other name felid-ipam, and, where felid is the network, those of others that the folder has not. On Windows felid
+// is the network of no host, and only felid-cni is written. hasPortmap tells whether that is there in the end.
+func (b binFolder) install(guest bool) (hasPortmap bool, err error) {
+	if err := dropTemps(b.dir); err != nil {
 		return false, fmt.Errorf("the folder of CNI plugins: %w", err)
 	}
-	if err := putProgram(from, dir, pluginName); err != nil {
+	if err := b.put(pluginName); err != nil || b.windows {
 		return false, err
 	}
-	if err := putLink(filepath.Join(dir, "felid-ipam"), pluginName); err != nil {
+	if err := putLink(b.path("felid-ipam"), pluginName); err != nil {
 		return false, fmt.Errorf("writing CNI plugin felid-ipam: %w", err)
 	}
 	for _, name := range others {
-		_, err = os.Stat(filepath.Join(dir, name))
+		_, err = os.Stat(b.path(name))
 		if errors.Is(err, fs.ErrNotExist) && !guest {
-			err = putProgram(from, dir, name)
+			err = b.put(name)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return false, err
@@ -146,21 +203,32 @@ func programs(from, dir string, guest bool) (hasPortmap bool, err error) {
 	return err == nil, nil // portmap is the last of them
 }
 
-// putProgram copies a program, unless it is there as it should be.
-func putProgram(from, dir, name string) error {
-	data, err := os.ReadFile(filepath.Join(from, name))
+// put copies a program, unless it is there as it should be.
+func (b binFolder) put(name string) error {
+	data, err := os.ReadFile(filepath.Join(b.from, b.file(name)))
 	if err != nil {
 		return fmt.Errorf("writing CNI plugin %s: %w", name, err)
 	}
-	path := filepath.Join(dir, name)
+	path := b.path(name)
 	info, err := os.Stat(path)
-	if err == nil && info.Mode().Perm() == 0o755 && info.Size() == int64(len(data)) {
+	if err == nil && (b.windows || info.Mode().Perm() == 0o755) && info.Size() == int64(len(data)) {
 		if now, err := os.ReadFile(path); err == nil && bytes.Equal(now, data) {
 			return nil
 		}
 	}
-	if err := put(path, data, 0o755); err != nil {
+	err = put(path, data, 0o755, func(from, to string) error { return replaceProgram(os.Rename, from, to) })
+	if err != nil {
 		return fmt.Errorf("writing CNI plugin %s: %w", name, err)
 	}
 	return nil
+}
+
+// remove takes felid's own programs away. One that runs goes when the folder is looked at again.
+func (b binFolder) remove() error {
+	for _, name := range []string{"felid-ipam", pluginName} {
+		if err := removeProgram(os.Remove, b.path(name)); err != nil {
+			return err
+		}
+	}
+	return dropTemps(b.dir)
 }

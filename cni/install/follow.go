@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -25,6 +26,8 @@ const (
 	// slowest is how long a rewrite waits at most.
 	slowest = 5 * time.Minute
 )
+
+const onWindows = runtime.GOOS == "windows"
 
 // Options say what is installed, and where.
 type Options struct {
@@ -61,25 +64,26 @@ func Run(ctx context.Context, o Options) {
 // Remove takes the list and the programs of felid away again, the list first. Where felid was the network, pods can't be started or
 // stopped from then on until another plugin's list is there. loopback and portmap stay: others may use them.
 func Remove(binDir, confDir string) error {
-	var paths []string
+	if err := remove(binFolder{dir: binDir, windows: onWindows}, confDir); err != nil {
+		return fmt.Errorf("uninstalling the CNI plugin: %w", err)
+	}
+	return nil
+}
+
+func remove(bin binFolder, confDir string) error {
 	if confDir != "" {
-		paths = append(paths, filepath.Join(confDir, ListName))
-	}
-	if binDir != "" {
-		paths = append(paths, filepath.Join(binDir, "felid-ipam"), filepath.Join(binDir, pluginName))
-	}
-	for _, path := range paths {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("uninstalling the CNI plugin: %w", err)
+		if err := os.Remove(filepath.Join(confDir, ListName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := dropTemps(confDir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
-	for _, dir := range []string{confDir, binDir} {
-		if dir == "" {
-			continue
-		}
-		if err := dropTemps(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("uninstalling the CNI plugin: %w", err)
-		}
+	if bin.dir == "" {
+		return nil
+	}
+	if err := bin.remove(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }
@@ -87,6 +91,7 @@ func Remove(binDir, confDir string) error {
 // follower keeps the folders as they should be. It is one goroutine's.
 type follower struct {
 	o         Options
+	bin       binFolder
 	portmap   bool
 	installed bool      // the programs
 	missing   time.Time // since when there is nothing to copy; zero: there is
@@ -106,7 +111,7 @@ func newFollower(o Options) *follower {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &follower{o: o}
+	return &follower{o: o, bin: binFolder{dir: o.BinDir, from: o.From, windows: onWindows}}
 }
 
 // watch tells when something in the folder of configuration moves; never, where the system can't.
@@ -157,8 +162,8 @@ func (f *follower) step(now time.Time) (wait time.Duration, err error) {
 func (f *follower) putPrograms() (err error) {
 	if f.o.BinDir == "" {
 		f.portmap = true // whoever installs the programs sees to it
-	} else if _, gone := os.Stat(filepath.Join(f.o.BinDir, pluginName)); gone != nil || !f.installed {
-		if f.portmap, err = programs(f.o.From, f.o.BinDir, f.o.Guest); err != nil {
+	} else if _, gone := os.Stat(f.bin.path(pluginName)); gone != nil || !f.installed {
+		if f.portmap, err = f.bin.install(f.o.Guest); err != nil {
 			return err
 		}
 	}
@@ -191,7 +196,7 @@ func (f *follower) putList(now time.Time, files []File) (wait time.Duration, err
 	if wait := f.pace.wait(now); wait > 0 {
 		return wait, nil
 	}
-	if err := put(path, want, 0o644); err != nil {
+	if err := put(path, want, 0o644, os.Rename); err != nil {
 		return f.o.poll, fmt.Errorf("writing the CNI configuration list: %w", err)
 	}
 	f.pace.wrote(now)

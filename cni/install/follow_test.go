@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -18,6 +19,9 @@ const (
 	azure  = `{"cniVersion":"0.3.0","name":"azure","plugins":[{"type":"azure-vnet"}]}`
 	azure2 = `{"cniVersion":"0.3.0","name":"azure","plugins":[{"type":"azure-vnet","mtu":1400}]}`
 )
+
+// errSharing is ERROR_SHARING_VIOLATION of Windows.
+const errSharing = syscall.Errno(32)
 
 // host is a host's two folders, and what is installed from.
 type host struct {
@@ -31,12 +35,12 @@ func newHost(t *testing.T, guest bool) *host {
 	t.Helper()
 	h := &host{t: t, now: time.Now()}
 	o := Options{BinDir: t.TempDir(), ConfDir: t.TempDir(), From: t.TempDir(), Socket: socket, Guest: guest, Log: slog.New(slog.NewTextHandler(&h.log, nil))}
+	h.follower = newFollower(o)
 	for name, text := range map[string]string{"felid-cni": "the plugin", "portmap": "felid's portmap", "loopback": "felid's loopback"} {
-		if err := os.WriteFile(filepath.Join(o.From, name), []byte(text), 0o755); err != nil {
+		if err := os.WriteFile(filepath.Join(o.From, h.bin.file(name)), []byte(text), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	h.follower = newFollower(o)
 	return h
 }
 
@@ -57,6 +61,10 @@ func (h *host) other(name, text string) {
 func (h *host) list() string {
 	h.t.Helper()
 	data, err := os.ReadFile(filepath.Join(h.o.ConfDir, ListName))
+	for tries := 0; errors.Is(err, errSharing) && tries < 100; tries++ { // it is being moved to its place
+		time.Sleep(time.Millisecond)
+		data, err = os.ReadFile(filepath.Join(h.o.ConfDir, ListName))
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		h.t.Fatal(err)
 	}
@@ -69,75 +77,10 @@ func (h *host) after(d time.Duration) time.Duration {
 	return h.turn(h.now)
 }
 
-// program is a file of the folder of plugins.
-func (h *host) program(name string) string {
-	h.t.Helper()
-	path := filepath.Join(h.o.BinDir, name)
-	data, err := os.ReadFile(path)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o755 {
-		h.t.Errorf("%s: %v, %v; want mode 0755", name, info.Mode(), err)
-	}
-	return string(data)
-}
-
-func TestOwnerInstalls(t *testing.T) {
-	h := newHost(t, false)
-	h.after(0)
-	if got := h.list(); got != string(ownList(socket, true)) {
-		t.Errorf("%s", got)
-	}
-	if h.program("felid-cni") != "the plugin" || h.program("felid-ipam") != "the plugin" || h.program("portmap") != "felid's portmap" ||
-		h.program("loopback") != "felid's loopback" {
-		t.Error("the programs are not what they were copied from")
-	}
-	left, err := filepath.Glob(filepath.Join(h.o.BinDir, tempPrefix+"*"))
-	if err != nil || len(left) > 0 {
-		t.Errorf("left over: %v, %v", left, err)
-	}
-}
-
-// TestProgramsOfOthersStay: felid's own is replaced in an upgrade, portmap is only put where there is none.
-func TestProgramsOfOthersStay(t *testing.T) {
-	h := newHost(t, false)
-	for _, name := range []string{"felid-cni", "portmap", tempPrefix + "123"} {
-		if err := os.WriteFile(filepath.Join(h.o.BinDir, name), []byte("was there"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	h.after(0)
-	if h.program("felid-cni") != "the plugin" || h.program("portmap") != "was there" {
-		t.Errorf("felid-cni %q, portmap %q", h.program("felid-cni"), h.program("portmap"))
-	}
-	if _, err := os.Stat(filepath.Join(h.o.BinDir, tempPrefix+"123")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("what an agent left half written is still there: %v", err)
-	}
-	if err := os.Remove(filepath.Join(h.o.BinDir, "felid-cni")); err != nil {
-		t.Fatal(err)
-	}
-	h.after(h.o.poll)
-	if h.program("felid-cni") != "the plugin" {
-		t.Error("the plugin did not come back")
-	}
-}
-
-func TestWithoutPortmap(t *testing.T) {
-	h := newHost(t, false)
-	if err := os.Remove(filepath.Join(h.o.From, "portmap")); err != nil {
-		t.Fatal(err)
-	}
-	h.after(0)
-	if got := h.list(); got != string(ownList(socket, false)) {
-		t.Errorf("%s", got)
-	}
-}
-
 // TestNoProgramNoList: a list whose plugin is not there would keep every pod from starting, and say so in the wrong place.
 func TestNoProgramNoList(t *testing.T) {
 	h := newHost(t, false)
-	if err := os.Remove(filepath.Join(h.o.From, "felid-cni")); err != nil {
+	if err := os.Remove(filepath.Join(h.o.From, h.bin.file("felid-cni"))); err != nil {
 		t.Fatal(err)
 	}
 	if wait := h.after(0); wait != again || h.log.Len() > 0 {
@@ -209,7 +152,7 @@ func TestNoFight(t *testing.T) {
 	h.after(0)
 	writes := 0
 	step := 50 * time.Millisecond
-	for until := h.now.Add(time.Hour); h.now.Before(until); step = min(step*21/20, 5*time.Second) {
+	for until := h.now.Add(time.Hour); h.now.Before(until); step = min(step*21/20, 20*time.Second) {
 		h.other(ListName, azure)
 		h.after(step)
 		if h.list() != azure {
@@ -234,37 +177,6 @@ func TestNoFight(t *testing.T) {
 	}
 }
 
-func TestWarnsOfAnotherFileBefore(t *testing.T) {
-	h := newHost(t, false)
-	h.other("00-a.conflist", azure)
-	h.after(0)
-	h.after(time.Minute)
-	if strings.Count(h.log.String(), "file=00-a.conflist") != 1 {
-		t.Errorf("log: %s", h.log.String())
-	}
-}
-
-func TestRemove(t *testing.T) {
-	h := newHost(t, false)
-	h.other("10-azure.conflist", azure)
-	h.after(0)
-	for range 2 { // what is gone already is no error
-		if err := Remove(h.o.BinDir, h.o.ConfDir); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for dir, want := range map[string][]string{h.o.BinDir: {"loopback", "portmap"}, h.o.ConfDir: {"10-azure.conflist"}} {
-		var left []string
-		names, err := os.ReadDir(dir)
-		for _, d := range names {
-			left = append(left, d.Name())
-		}
-		if err != nil || !slices.Equal(left, want) {
-			t.Errorf("left: %v, %v; want %v", left, err, want)
-		}
-	}
-}
-
 // TestRun: a change of another plugin's file is followed at once.
 func TestRun(t *testing.T) {
 	h := newHost(t, true)
@@ -277,7 +189,7 @@ func TestRun(t *testing.T) {
 	}()
 	for i, text := range []string{azure, azure2, azure} {
 		path := filepath.Join(h.o.ConfDir, "10-azure.conflist")
-		if err := put(path, []byte(text), 0o600); err != nil {
+		if err := put(path, []byte(text), 0o600, os.Rename); err != nil {
 			t.Fatal(err)
 		}
 		want, err := copyOf(File{Name: "10-azure.conflist", Data: []byte(text)}, socket)
