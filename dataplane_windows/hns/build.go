@@ -151,6 +151,13 @@ type NewEndpoint struct {
 	Network   string // ID
 	Addresses []netip.Prefix
 	ACLs      []json.RawMessage
+	Others    []Policy
+}
+
+// Policy of another type than ACL.
+type Policy struct {
+	Type     string
+	Settings json.RawMessage
 }
 
 type schemaJSON struct{ Major, Minor int }
@@ -198,22 +205,18 @@ type addressJSON struct {
 }
 
 func (n NewEndpoint) raw() (json.RawMessage, error) {
-	type policy struct {
-		Type     string
-		Settings json.RawMessage
-	}
 	j := struct {
 		ID                       string `json:",omitempty"`
 		Name, HostComputeNetwork string
 		IpConfigurations         []addressJSON `json:",omitempty"`
-		Policies                 []policy      `json:",omitempty"`
+		Policies                 []Policy      `json:",omitempty"`
 		SchemaVersion            schemaJSON
-	}{ID: n.ID, Name: n.Name, HostComputeNetwork: n.Network, SchemaVersion: schemaJSON{Major: 2}}
+	}{ID: n.ID, Name: n.Name, HostComputeNetwork: n.Network, Policies: slices.Clone(n.Others), SchemaVersion: schemaJSON{Major: 2}}
 	for _, a := range n.Addresses {
 		j.IpConfigurations = append(j.IpConfigurations, addressJSON{a.Addr().String(), a.Bits()})
 	}
 	for _, a := range n.ACLs {
-		j.Policies = append(j.Policies, policy{policyACL, a})
+		j.Policies = append(j.Policies, Policy{policyACL, a})
 	}
 	return json.Marshal(j)
 }

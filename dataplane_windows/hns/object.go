@@ -24,6 +24,8 @@ type Endpoint struct {
 	// ACLs are all there are on it, in HNS's order. Raw keeps the settings of each as HNS gave them, so that what is not ours is written back as it was.
 	ACLs []ACL
 	Raw  []json.RawMessage
+	// Others are the types of its policies that are no ACLs, in HNS's order: OutBoundNAT, SDNRoute …
+	Others []string
 }
 
 // State of an endpoint.

@@ -109,7 +109,11 @@ func ParseEndpoint(raw json.RawMessage) (Endpoint, error) {
 		}
 	}
 	for _, p := range e.Policies {
-		if p.Type != policyACL || len(p.Settings) == 0 {
+		if p.Type != policyACL {
+			out.Others = append(out.Others, p.Type)
+			continue
+		}
+		if len(p.Settings) == 0 {
 			continue
 		}
 		acl, err := ParseACL(p.Settings)

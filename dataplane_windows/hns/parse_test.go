@@ -34,6 +34,7 @@ func TestParseEndpoint(t *testing.T) {
  {"Type":"ACL","Settings":{"Protocols":"256","Action":"Allow","Direction":"In"}},{"Type":"ACL","Settings":{"Priority":70000}},{"Type":"ACL"}]}`))
 	want := Endpoint{ID: "AA", Name: "pod_azure", Network: "BB", State: StateAttached, Remote: true,
 		Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.5"), netip.MustParseAddr("2001:db8::5")},
+		Others:    []string{"OutBoundNAT"},
 		ACLs:      []ACL{{Protocols: "6", Action: Block, Direction: Out, Priority: 200}, {Action: Allow, Direction: In}, {}},
 		Raw: []json.RawMessage{json.RawMessage(`{"Protocols":6,"Action":"Block","Direction":"Out","Priority":200,"Scope":0}`),
 			json.RawMessage(`{"Protocols":"256","Action":"Allow","Direction":"In"}`), json.RawMessage(`{"Priority":70000}`)}}
