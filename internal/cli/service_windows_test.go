@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,6 +73,7 @@ func TestCrashesAreKept(t *testing.T) {
 	if err := crashesTo(path); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = debug.SetCrashOutput(nil, debug.CrashOptions{}) }) // it holds the file open
 	if _, err := os.Stat(path); err != nil {
 		t.Error(err)
 	}
