@@ -6,7 +6,7 @@ BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 ROOTED   := /dataplane_linux|/cni|/internal/(agent|lab)|/test/
 PURE     = $(shell $(GO) list ./... | grep -vE '$(ROOTED)')
 
-.PHONY: build native check test test-long test-cluster test-cluster-all lint fuzz generate bench demo help tools api root
+.PHONY: build native check test test-long test-cluster test-cluster-all lint fuzz generate bench demo help tools api wine root
 
 build: native ## the programs, for this machine and for Windows
 	GOOS=windows GOARCH=amd64 $(BUILD) -o bin/windows-amd64/ ./cmd/felid ./cmd/felid-cni
@@ -20,7 +20,7 @@ check: ## the inner loop: vet for both systems, and every test that needs no roo
 	GOOS=windows $(GO) vet ./...
 	$(GO) test -skip NeedsRoot $(PURE)
 
-test: root tools api build lint ## everything; needs root (network namespaces); what CI runs
+test: root tools api wine build lint ## everything; needs root (network namespaces); what CI runs
 	$(GO) test -timeout 20m -p 1 ./...
 	$(GO) -C test/oracle/cyclonus test ./...
 	$(GO) -C test/crds/oldest test -count=1 ./...
@@ -63,6 +63,9 @@ tools: ## the Debian packages that are missing
 
 api: ## a real API server and etcd for tests, compiled once (minutes) into the user's cache
 	@test/cluster/build api
+
+wine: tools ## Wine prefixes for tests of the Windows programs, made once (a minute) into the user's cache
+	@test/windows/setup
 
 root:
 	@test "$$(id -u)" = 0 || { echo "error: this target makes network namespaces and needs root: sudo make $(MAKECMDGOALS)" >&2; exit 1; }

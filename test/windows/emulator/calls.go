@@ -3,6 +3,7 @@ package emulator
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/felid-net/felid/dataplane_windows/hns"
 )
@@ -121,5 +122,5 @@ func (c calls) query(kind hns.Kind, id string) (json.RawMessage, error) {
 }
 
 func convert(f *failure, op Op, kind hns.Kind, id string) error {
-	return &hns.Error{Code: f.code, Op: string(op), Kind: kind, ID: id, Text: f.message()}
+	return hns.NewError(strings.ToLower(string(op)), kind, id, f.code, f.text)
 }

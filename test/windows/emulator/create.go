@@ -29,6 +29,9 @@ func (s *Server) create(kind hns.Kind, id, parent, text string) (answer, *failur
 	if err := s.complete(o, parent); err != nil {
 		return answer{}, err
 	}
+	if err := s.furnish(o); err != nil {
+		return answer{}, err
+	}
 	s.shelves[kind].put(o)
 	return answer{id: o.id}, nil
 }
@@ -182,6 +185,9 @@ func (s *Server) remove(o *object) {
 		}
 	case hns.KindEndpoint:
 		s.detach(o, hns.StateDestroyed)
+		if n := s.shelves[hns.KindNetwork].byID[o.network()]; n != nil {
+			n.sets.RemovePort(o.port)
+		}
 	case hns.KindNamespace:
 		for _, e := range s.shelves[hns.KindEndpoint].all() {
 			if upper(e.str("HostComputeNamespace")) == o.id {

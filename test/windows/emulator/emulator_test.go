@@ -179,7 +179,7 @@ func TestFaults(t *testing.T) {
 	refused(t, c.Modify(hns.KindEndpoint, e.ID, json.RawMessage(acls)), 0x803b0002)
 	s.Stop()
 	_, err := c.List(hns.KindEndpoint, nil)
-	refused(t, err, 0x800706ba)
+	refused(t, err, 0x6ba)
 	s.Start()
 	if _, err := c.Version(); err != nil {
 		t.Error(err)

@@ -3,6 +3,7 @@ package emulator
 import (
 	"time"
 
+	"github.com/felid-net/felid/dataplane/dptest"
 	"github.com/felid-net/felid/dataplane_windows/hns"
 )
 
@@ -109,20 +110,50 @@ func (s *Server) Start() {
 const flagNonPersistent = 8
 
 // Restart is one of the service: networks that are not persistent are gone with their endpoints; of the others, endpoints come back without
-// their place in a namespace, and sets and ACLs, which HNS keeps in memory, are gone from them.
+// their place in a namespace, and sets and ACLs, which HNS keeps in memory, are gone from them. Where H33 is false, networks and endpoints stay
+// where they are, and lose their sets and ACLs alone.
 func (s *Server) Restart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	stay := s.model.False[dptest.H33]
+	s.settle()
+	for _, e := range s.shelves[hns.KindEndpoint].all() {
+		if !stay {
+			s.detach(e, hns.StateDetached)
+		}
+		s.forgetACLs(e)
+	}
 	for _, n := range s.shelves[hns.KindNetwork].all() {
-		if number(n.fields, "Flags")&flagNonPersistent != 0 {
+		if number(n.fields, "Flags")&flagNonPersistent != 0 && !stay {
 			s.remove(n)
 			continue
 		}
-		n.forget("SetPolicy")
+		s.forgetSets(n)
 	}
+}
+
+func (s *Server) forgetACLs(e *object) {
+	e.forget("ACL")
+	s.mustSet(e, nil)
+}
+
+// forgetSets takes them from a network on which no ACL stands.
+func (s *Server) forgetSets(n *object) {
+	n.forget("SetPolicy")
+	n.sets = s.model.NewNetwork()
 	for _, e := range s.shelves[hns.KindEndpoint].all() {
-		s.detach(e, hns.StateDetached)
-		e.forget("ACL")
+		if e.network() == n.id {
+			e.port = n.sets.NewPort()
+		}
+	}
+}
+
+// Forget makes an endpoint lose its ACLs, without anybody's asking (H30).
+func (s *Server) Forget(endpoint string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.shelves[hns.KindEndpoint].byID[upper(endpoint)]; e != nil {
+		s.forgetACLs(e)
 	}
 }
 
@@ -134,17 +165,6 @@ func (s *Server) Reboot() {
 	for _, ns := range s.shelves[hns.KindNamespace].all() {
 		s.remove(ns)
 	}
-}
-
-// forget drops the policies of a type.
-func (o *object) forget(policy string) {
-	var keep []fields
-	for _, p := range o.policies() {
-		if str(p, "Type") != policy {
-			keep = append(keep, p)
-		}
-	}
-	o.setPolicies(keep)
 }
 
 // SetState makes an endpoint be in a state whatever becomes of it: 1 is one that is stuck in attaching.

@@ -3,6 +3,7 @@ package emulator
 import (
 	"slices"
 
+	"github.com/felid-net/felid/dataplane/dptest"
 	"github.com/felid-net/felid/dataplane_windows/hns"
 )
 
@@ -41,17 +42,20 @@ func (s *Server) modifyPolicies(o *object, how string, list []fields) *failure {
 	case "Add":
 		next, err = added(o.policies(), list)
 	case "Remove":
-		next, err = s.removed(o, list)
+		next, err = removed(o.policies(), list)
 	case "Update", "":
-		next, err = updated(o.policies(), list)
+		next, err = s.updated(o.policies(), list)
 	default:
 		err = fail(codeRequestUnsupported, "RequestType %q", how)
 	}
 	if err == nil {
-		err = s.checkSets(o, next)
+		err = s.enforce(o, how, list, next)
 	}
 	if err != nil {
 		return err
+	}
+	if s.model.False[dptest.H28] {
+		next = withoutIDs(next)
 	}
 	o.setPolicies(next)
 	return nil
@@ -69,17 +73,14 @@ func added(have, list []fields) ([]fields, *failure) {
 }
 
 // removed takes sets away by their IDs, and other policies where they are equal.
-func (s *Server) removed(o *object, list []fields) ([]fields, *failure) {
-	next := slices.Clone(o.policies())
+func removed(have, list []fields) ([]fields, *failure) {
+	next := slices.Clone(have)
 	for _, p := range list {
 		i := slices.IndexFunc(next, func(q fields) bool { return equal(p, q) })
 		if id := setID(p); id != "" {
 			i = setIndex(next, id)
 			if i < 0 {
 				return nil, fail(codePolicyNotFound, "The policy was not found: %s.", id)
-			}
-			if user := s.userOf(o.id, id); user != nil {
-				return nil, fail(codeHasReferences, "The set %s is used by endpoint %s.", id, user.id)
 			}
 		}
 		if i >= 0 {
@@ -89,13 +90,23 @@ func (s *Server) removed(o *object, list []fields) ([]fields, *failure) {
 	return next, nil
 }
 
-// updated replaces, of a network's sets, those that are named; of all else, every policy of the types that the request has.
-func updated(have, list []fields) ([]fields, *failure) {
+// updated replaces, of a network's sets, those that are named; of all else, every policy of the types that the request has (H23), and no other
+// (H24).
+func (s *Server) updated(have, list []fields) ([]fields, *failure) {
 	types := map[string]bool{}
 	for _, p := range list {
 		types[str(p, "Type")] = setID(p) == ""
 	}
-	next := slices.DeleteFunc(slices.Clone(have), func(p fields) bool { return types[str(p, "Type")] })
+	next := slices.DeleteFunc(slices.Clone(have), func(p fields) bool {
+		switch t := str(p, "Type"); {
+		case types["ACL"] && t == "ACL":
+			return !s.model.False[dptest.H23]
+		case types["ACL"]:
+			return types[t] || s.model.False[dptest.H24]
+		default:
+			return types[t]
+		}
+	})
 	for _, p := range list {
 		id := setID(p)
 		if id == "" {

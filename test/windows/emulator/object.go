@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/felid-net/felid/dataplane/dptest"
 	"github.com/felid-net/felid/dataplane_windows/hns"
 )
 
@@ -26,9 +27,11 @@ type object struct {
 	kind   hns.Kind
 	id     string // GUID, upper case, no braces
 	fields fields
-	state  hns.State // of an endpoint: schema 2 does not show it, but filters by it
-	stuck  bool      // attaching it leaves its state as it is
-	text   []byte    // fields as JSON; nil since they changed
+	state  hns.State          // of an endpoint: schema 2 does not show it, but filters by it
+	stuck  bool               // attaching it leaves its state as it is
+	text   []byte             // fields as JSON; nil since they changed
+	sets   *dptest.HNSNetwork // of a network
+	port   *dptest.HNSPort    // of an endpoint
 }
 
 func (o *object) changed() { o.text = nil }
@@ -104,6 +107,9 @@ func (s *Server) enumerate(kind hns.Kind, text string) (string, *failure) {
 	}
 	ids := []string{}
 	for _, o := range s.shelves[kind].all() {
+		if _, state := filter["State"]; state && s.model.False[dptest.H31] {
+			break
+		}
 		if o.passes(filter) {
 			ids = append(ids, o.id)
 		}

@@ -96,7 +96,7 @@ func (s *Server) replace(o *object, body fields) string {
 		}
 		list = append(list, p)
 	}
-	if err := s.checkSets(o, list); err != nil {
+	if err := s.enforce(o, "Update", list, list); err != nil {
 		return bad(err.message())
 	}
 	o.setPolicies(list)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/felid-net/felid/dataplane/dptest"
 	"github.com/felid-net/felid/dataplane_windows/hns"
 )
 
@@ -32,12 +33,19 @@ type Options struct {
 	Build int
 	// Version of HNS, instead of the build's preset.
 	Version hns.Version
+	// NoIPv6: networks have no IPv6, and ACLs with such addresses are refused.
+	NoIPv6 bool
+	// False are the assumptions in docs/windows.md that do not hold.
+	False []dptest.Assumption
+	// Middle is called in the middle of a Modify of an endpoint's ACLs where H25 is false: the endpoint has none then.
+	Middle func(s *Server, endpoint string)
 }
 
 // Server is the HNS of one node. Its methods may be called from several goroutines.
 type Server struct {
 	version hns.Version
-	build   int
+	model   dptest.HNS
+	middle  func(s *Server, endpoint string)
 
 	mu       sync.Mutex
 	shelves  map[hns.Kind]*shelf
@@ -46,21 +54,24 @@ type Server struct {
 	faults   []*armed
 	stopped  bool
 	log      []Call
+	pending  []func() // what Modify calls leave to be done later, where H26 is false
 }
 
-// New is a node without networks. It panics on a build that has no preset where no version is given: that is a fault of the test.
+// New is a node without networks. It panics on a build that has no preset: that is a fault of the test.
 func New(o Options) *Server {
 	if o.Build == 0 {
 		o.Build = Server2022
 	}
-	if o.Version == (hns.Version{}) {
-		version, ok := presets[o.Build]
-		if !ok {
-			panic(fmt.Sprintf("no preset for build %d; give a version", o.Build))
-		}
-		o.Version = version
+	version, ok := presets[o.Build]
+	if !ok {
+		panic(fmt.Sprintf("no preset for build %d", o.Build))
 	}
-	s := &Server{version: o.Version, build: o.Build, number: 2, shelves: map[hns.Kind]*shelf{}}
+	if o.Version != (hns.Version{}) {
+		version = o.Version
+	}
+	model := dptest.HNSOf(o.Build).Without(o.False...)
+	model.Major, model.Minor, model.IPv6 = version.Major, version.Minor, !o.NoIPv6
+	s := &Server{version: version, model: model, middle: o.Middle, number: 2, shelves: map[hns.Kind]*shelf{}}
 	for _, kind := range kinds {
 		s.shelves[kind] = &shelf{byID: map[string]*object{}}
 	}
@@ -69,11 +80,6 @@ func New(o Options) *Server {
 
 // Version of HNS that the node has.
 func (s *Server) Version() hns.Version { return s.version }
-
-// atLeast says whether this HNS is of a version or a later one.
-func (s *Server) atLeast(major, minor int) bool {
-	return s.version.Major > major || s.version.Major == major && s.version.Minor >= minor
-}
 
 // Op is what a call of the DLLs does.
 type Op string
@@ -137,6 +143,9 @@ func (s *Server) serve(r request) (answer, *failure) {
 
 // do is one request without faults, under the lock.
 func (s *Server) do(r request) (answer, *failure) {
+	if r.op != OpQuery { // which hcsshim adds to a Modify
+		s.settle()
+	}
 	if r.op == OpV1 {
 		return answer{text: s.schema1(r.method, r.path, r.text)}, nil
 	}

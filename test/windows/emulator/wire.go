@@ -61,6 +61,9 @@ func (s *Server) serveCall(c io.ReadWriter) error {
 }
 
 func (s *Server) remoteCall(words []string) (answer, *failure) {
+	if words[0] == opPacket {
+		return s.remotePacket(words[2])
+	}
 	if words[0] == string(OpV1) {
 		return s.call(request{op: OpV1, method: words[2], path: words[3], text: words[4]})
 	}
