@@ -56,6 +56,7 @@ func (d *Driver) prepare(s *dataplane.State, changes *dataplane.Changes) {
 	if changes == nil {
 		d.seen.stale, d.seen.nets = true, true
 		changes = d.everything(s)
+		d.retryNow()
 	}
 	d.whole, d.down = true, nil
 	d.render(s, changes)
@@ -63,6 +64,23 @@ func (d *Driver) prepare(s *dataplane.State, changes *dataplane.Changes) {
 		if p.err == errUntried {
 			p.err = nil
 		}
+	}
+}
+
+// retryNow lets everything be tried that has failed.
+func (d *Driver) retryNow() {
+	objects := []*object{&d.seen.endpoints, &d.seen.networks}
+	for _, e := range d.endpoints {
+		objects = append(objects, &e.object)
+	}
+	for _, p := range d.ports {
+		objects = append(objects, &p.object)
+	}
+	for _, n := range d.networks {
+		objects = append(objects, &n.object, &n.sweeping)
+	}
+	for _, o := range objects {
+		o.retryAt = time.Time{}
 	}
 }
 
@@ -184,7 +202,7 @@ func (d *Driver) plan(p *port, now time.Time) (write, bool) {
 	default:
 		w.hurry = closes
 	}
-	if due := p.written.Add(d.cfg.Coalesce); w.hurry == opens && now.Before(due) && !p.drifted {
+	if due := p.written.Add(d.cfg.Coalesce); w.hurry == opens && now.Before(due) && !p.drifted && !sameACLs(p.stands, closedList) {
 		d.wake(due)
 		return write{}, false
 	}

@@ -59,12 +59,13 @@ func (t *trouble) failed(now time.Time, err error) {
 // worked notes that nothing is wrong.
 func (t *trouble) worked() { *t = trouble{} }
 
-// job is one call on an object. call is made without d.mu; note is told the outcome with it. One that only reads does not end an object's trouble.
+// job is one call on an object. call is made without d.mu; note is told the outcome with it.
 type job struct {
 	on    *object
 	call  func() error
 	note  func(err error)
-	reads bool
+	reads bool // success does not end the object's trouble
+	looks bool // failure is no trouble of the object either
 }
 
 // run makes calls, and returns when all have returned, or none has for Config.Patience, or ctx ends. Those that have not returned by then go on; an
@@ -105,9 +106,10 @@ func (d *Driver) begin(j job, done chan<- struct{}) {
 		d.mu.Lock()
 		late := j.on.late
 		j.on.busy, j.on.late = false, false
-		if err != nil {
+		switch {
+		case err != nil && !j.looks:
 			j.on.failed(time.Now(), err)
-		} else if !j.reads {
+		case err == nil && !j.looks && !j.reads:
 			j.on.worked()
 		}
 		j.note(err)

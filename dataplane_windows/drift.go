@@ -77,7 +77,7 @@ func (c *driftCheck) ask() []job {
 		return nil
 	}
 	call := func() error { _, err := d.cfg.HNS.Version(); return err }
-	return []job{{on: &d.service, call: call, note: func(err error) {
+	return []job{{on: &d.service, call: call, looks: true, note: func(err error) {
 		if c.err = err; err == nil && d.down != nil {
 			d.down, d.whole, c.back = nil, true, true
 		}
@@ -87,12 +87,11 @@ func (c *driftCheck) ask() []job {
 func (c *driftCheck) read(p *port) job {
 	var got hns.Endpoint
 	call := func() (err error) { got, err = c.d.cfg.HNS.Endpoint(p.id); return err }
-	return job{on: &p.object, call: call, reads: true, note: func(err error) {
+	return job{on: &p.object, call: call, looks: true, note: func(err error) {
 		switch {
 		case hns.NotFound(err):
 			c.d.vanished(p)
 			c.d.seen.nets, c.drifted = true, true
-			p.worked()
 		case err != nil:
 			c.err = errors.Join(c.err, err)
 			if hns.Unavailable(err) {
@@ -142,7 +141,7 @@ func (c *driftCheck) everything() []job {
 func (c *driftCheck) listEndpoints() job {
 	var list []hns.Endpoint
 	call := func() (err error) { list, err = c.d.cfg.HNS.Endpoints(); return err }
-	return job{on: &c.d.seen.endpoints, call: call, note: func(err error) {
+	return job{on: &c.d.seen.endpoints, call: call, looks: true, note: func(err error) {
 		if err != nil {
 			c.err = errors.Join(c.err, err)
 			return
@@ -182,7 +181,7 @@ func (d *Driver) mayBeOurs(e *hns.Endpoint) bool {
 func (c *driftCheck) listNetworks() job {
 	var list []hns.Network
 	call := func() (err error) { list, err = c.d.cfg.HNS.Networks(); return err }
-	return job{on: &c.d.seen.networks, call: call, note: func(err error) {
+	return job{on: &c.d.seen.networks, call: call, looks: true, note: func(err error) {
 		if err != nil {
 			c.err = errors.Join(c.err, err)
 			return
@@ -236,7 +235,7 @@ func (d *Driver) verify(ctx context.Context) {
 
 func (d *Driver) readBack(p *port) job {
 	var got hns.Endpoint
-	return job{on: &p.object, call: d.asking(func() (err error) { got, err = d.cfg.HNS.Endpoint(p.id); return err }), reads: true, note: func(err error) {
+	return job{on: &p.object, call: d.asking(func() (err error) { got, err = d.cfg.HNS.Endpoint(p.id); return err }), looks: true, note: func(err error) {
 		if err != nil {
 			return // another time
 		}

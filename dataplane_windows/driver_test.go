@@ -39,7 +39,7 @@ func newHost(t testing.TB, form Form) *host {
 	s := emulator.New(emulator.Options{Build: emulator.Server2022})
 	h := &host{Server: s, t: t, client: hns.NewClient(s.Calls())}
 	h.network = h.newNetwork("azure")
-	h.cfg = Config{HNS: h.client, Form: form}
+	h.cfg = Config{HNS: h.client, Form: form, Coalesce: -1}
 	return h
 }
 
@@ -179,4 +179,12 @@ func TestConformance(t *testing.T) {
 			})
 		})
 	}
+}
+
+func rawOf(acls []hns.ACL) []json.RawMessage {
+	var out []json.RawMessage
+	for _, a := range acls {
+		out = append(out, a.Raw())
+	}
+	return out
 }

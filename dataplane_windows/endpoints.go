@@ -69,11 +69,13 @@ type sightings struct {
 	listed, netsListed  bool // it has been read
 	unbound             bool // endpoints or ports have moved since they were brought together
 	byAddress           map[netip.Addr][]*port
+	lost                map[string]trouble // of ports that HNS did not know when they were written: if it lists them yet, there is no hurry
 }
 
 func newSightings() sightings {
 	return sightings{
-		endpoints: object{name: "endpoints"}, networks: object{name: "networks"}, stale: true, nets: true, byAddress: map[netip.Addr][]*port{},
+		endpoints: object{name: "endpoints"}, networks: object{name: "networks"}, stale: true, nets: true,
+		byAddress: map[netip.Addr][]*port{}, lost: map[string]trouble{},
 	}
 }
 
@@ -117,6 +119,7 @@ func (d *Driver) tookEndpoints(list []hns.Endpoint) {
 	}
 	d.seen.stale, d.seen.listed, d.seen.unbound = false, true, true
 	clear(d.seen.byAddress)
+	clear(d.seen.lost)
 	for _, id := range slices.Sorted(maps.Keys(d.ports)) {
 		if p := d.ports[id]; p.attached {
 			for _, a := range p.addresses {
@@ -130,7 +133,7 @@ func (d *Driver) tookEndpoints(list []hns.Endpoint) {
 func (d *Driver) tookPort(e *hns.Endpoint) *port {
 	p := d.ports[e.ID]
 	if p == nil {
-		p = &port{object: object{name: "HNS endpoint " + e.ID}, id: e.ID}
+		p = &port{object: object{name: "HNS endpoint " + e.ID, trouble: d.seen.lost[e.ID]}, id: e.ID}
 		d.ports[e.ID] = p
 		d.seen.unbound = true
 	}
@@ -170,15 +173,12 @@ func (d *Driver) look(ctx context.Context) error {
 	d.run(ctx, jobs)
 	d.mu.Lock()
 	d.bind()
-	again := d.missing()
-	if again {
+	if d.missing() {
 		d.seen.stale = true
-		jobs = d.lookups()
 	}
+	jobs = d.lookups()
 	d.mu.Unlock()
-	if again {
-		d.run(ctx, jobs)
-	}
+	d.run(ctx, jobs)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.bind()
@@ -262,6 +262,7 @@ func (d *Driver) getPort(p *port) job {
 
 // vanished notes that HNS does not know a port any more.
 func (d *Driver) vanished(p *port) {
+	d.seen.lost[p.id] = p.trouble
 	d.drop(p)
 	d.seen.stale = true
 }

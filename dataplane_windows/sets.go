@@ -156,7 +156,9 @@ func (d *Driver) putSets(ctx context.Context) {
 			continue
 		}
 		added, changed := n.sortMoved(d.wanted.sets)
-		if n.closing = n.closing && len(n.moved) > 0; len(n.moved) == 0 {
+		if len(n.moved) == 0 {
+			n.closing = false
+			n.worked()
 			continue
 		}
 		due := n.written.Add(d.cfg.Coalesce)
@@ -175,7 +177,7 @@ func (d *Driver) putSets(ctx context.Context) {
 
 func (d *Driver) putSetsOn(n *network, added, changed []*hns.Set) job {
 	n.closing = false
-	a, c := valuesOf(added), valuesOf(changed)
+	a, c := copiesOf(added), copiesOf(changed)
 	return job{on: &n.object, call: d.asking(func() error { return d.cfg.HNS.PutSets(n.id, a, c) }), note: func(err error) {
 		if err != nil {
 			n.closing, n.read = true, false // what was written of it is not known
@@ -196,7 +198,7 @@ func (d *Driver) putSetsOn(n *network, added, changed []*hns.Set) job {
 	}}
 }
 
-func valuesOf(sets []*hns.Set) []hns.Set {
+func copiesOf(sets []*hns.Set) []hns.Set {
 	out := make([]hns.Set, len(sets))
 	for i, s := range sets {
 		out[i] = *s
@@ -236,7 +238,9 @@ func (d *Driver) sweep(ctx context.Context) {
 			d.wake(n.sweeping.retryAt)
 			continue
 		}
-		if gone := n.orphans(named[id]); len(gone) > 0 {
+		if gone := n.orphans(named[id]); len(gone) == 0 {
+			n.sweeping.worked()
+		} else {
 			jobs = append(jobs, d.removeSets(n, gone))
 		}
 	}
