@@ -18,7 +18,8 @@ const maxItems = 4000
 type writer struct {
 	dir        dataplane.Direction
 	families   []uint8
-	ipv4Only   bool // to allow all is to allow all of IPv4
+	ipv4Only   bool                        // to allow all is to allow all of IPv4
+	named      func(SetRef) (string, bool) // the name of a set; false for one without members
 	next, last int
 	full       bool // a rule found no priority left
 	acls       []hns.ACL
@@ -33,12 +34,12 @@ func (w *writer) add(rule flatten.Rule) {
 		acl.Action = hns.Allow
 	}
 	name := w.name(rule.From)
-	local, remote, localPorts, remotePorts := rule.Src, rule.Dst, rule.SrcPorts, rule.DstPorts
+	localPorts, remotePorts := rule.SrcPorts, rule.DstPorts
 	if w.dir == dataplane.Ingress {
 		acl.Direction = hns.In
-		local, remote, localPorts, remotePorts = rule.Dst, rule.Src, rule.DstPorts, rule.SrcPorts
+		localPorts, remotePorts = rule.DstPorts, rule.SrcPorts
 	}
-	for _, addrs := range w.addresses(local, remote, rule.Action) {
+	for _, addrs := range w.addresses(&rule) {
 		acl.LocalAddresses, acl.RemoteAddresses = addrs[0], addrs[1]
 		for _, acl.LocalPorts = range portTexts(localPorts) {
 			for _, acl.RemotePorts = range portTexts(remotePorts) {
@@ -85,8 +86,19 @@ func directionText(dir dataplane.Direction) string {
 }
 
 // addresses are the pairs of lists, local and remote, that make up a rule: "" is any address, of every family.
-func (w *writer) addresses(local, remote flatten.Addrs, action dataplane.Action) [][2]string {
-	if local.All() && remote.All() && (action != dataplane.Allow || !w.ipv4Only) {
+func (w *writer) addresses(rule *flatten.Rule) [][2]string {
+	m := rule.Match
+	if m.SrcSet != nil && !m.Dst.Whole() || m.DstSet != nil && !m.Src.Whole() {
+		m = m.ExpandSrc().ExpandDst()
+	}
+	if m.SrcSet != nil || m.DstSet != nil {
+		return w.names(&m)
+	}
+	local, remote := m.Src, m.Dst
+	if w.dir == dataplane.Ingress {
+		local, remote = m.Dst, m.Src
+	}
+	if local.All() && remote.All() && (rule.Action != dataplane.Allow || !w.ipv4Only) {
 		return [][2]string{{}}
 	}
 	if w.ipv4Only {
@@ -98,6 +110,28 @@ func (w *writer) addresses(local, remote flatten.Addrs, action dataplane.Action)
 			for _, r := range addressTexts(remote, family) {
 				out = append(out, [2]string{l, r})
 			}
+		}
+	}
+	return out
+}
+
+// names are the pairs of a match that asks for sets: in an ACL that names one, Local is the source and Remote the destination in both
+// directions (H35).
+func (w *writer) names(m *flatten.Match) [][2]string {
+	var out [][2]string
+	for _, family := range w.families {
+		if !m.Src.Has(family) || !m.Dst.Has(family) {
+			continue
+		}
+		var pair [2]string
+		filled := true
+		for i, set := range []*flatten.Symbol{m.SrcSet, m.DstSet} {
+			if set != nil && filled {
+				pair[i], filled = w.named(SetRef{set.ID, family})
+			}
+		}
+		if filled {
+			out = append(out, pair)
 		}
 	}
 	return out

@@ -15,7 +15,7 @@ import (
 // on a network (H37).
 func (r *Renderer) Set(ref SetRef) hns.Set {
 	set := hns.Set{ID: ref.ID(), Name: ref.ID()}
-	for _, p := range r.sets.Nets(ref.Set).Prefixes(ref.Family) {
+	for _, p := range r.symbols.Nets(ref.Set).Prefixes(ref.Family) {
 		set.Members = append(set.Members, halves(p)...)
 	}
 	return set
@@ -36,14 +36,15 @@ type Index struct {
 	policies  users[dataplane.PolicyID]
 	expanded  users[dataplane.IPSetID]
 	named     users[SetRef]
+	present   users[SetRef]
 	absent    users[SetRef]
 }
 
 // sources of one list.
 type sources struct {
-	policies      []dataplane.PolicyID
-	expanded      []dataplane.IPSetID
-	named, absent []SetRef
+	policies               []dataplane.PolicyID
+	expanded               []dataplane.IPSetID
+	named, present, absent []SetRef
 }
 
 // users are the endpoints that use something.
@@ -70,18 +71,19 @@ func (u users[K]) remove(id dataplane.EndpointID, keys []K) {
 func NewIndex() *Index {
 	return &Index{
 		endpoints: map[dataplane.EndpointID]*sources{}, policies: users[dataplane.PolicyID]{}, expanded: users[dataplane.IPSetID]{},
-		named: users[SetRef]{}, absent: users[SetRef]{},
+		named: users[SetRef]{}, present: users[SetRef]{}, absent: users[SetRef]{},
 	}
 }
 
 // Put notes the list that has been made for an endpoint.
 func (x *Index) Put(ep *dataplane.Endpoint, l *List) {
 	x.Remove(ep.ID)
-	s := &sources{policies: policiesOf(ep), expanded: l.Expanded, named: l.Sets, absent: l.Absent}
+	s := &sources{policies: policiesOf(ep), expanded: l.Expanded, named: l.Sets, present: l.Present, absent: l.Absent}
 	x.endpoints[ep.ID] = s
 	x.policies.add(ep.ID, s.policies)
 	x.expanded.add(ep.ID, s.expanded)
 	x.named.add(ep.ID, s.named)
+	x.present.add(ep.ID, s.present)
 	x.absent.add(ep.ID, s.absent)
 }
 
@@ -95,6 +97,7 @@ func (x *Index) Remove(id dataplane.EndpointID) {
 	x.policies.remove(id, s.policies)
 	x.expanded.remove(id, s.expanded)
 	x.named.remove(id, s.named)
+	x.present.remove(id, s.present)
 	x.absent.remove(id, s.absent)
 }
 
@@ -127,13 +130,13 @@ func (x *Index) Affected(s *dataplane.State, c *dataplane.Changes) []dataplane.E
 		maps.Copy(out, x.expanded[id])
 		for _, family := range []uint8{4, 6} {
 			ref := SetRef{id, family}
-			if x.named[ref] == nil && x.absent[ref] == nil {
+			if x.present[ref] == nil && x.absent[ref] == nil {
 				continue
 			}
 			if hasFamily(s.IPSets[id], family) {
 				maps.Copy(out, x.absent[ref])
 			} else {
-				maps.Copy(out, x.named[ref])
+				maps.Copy(out, x.present[ref])
 			}
 		}
 	}

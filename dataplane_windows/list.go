@@ -15,9 +15,9 @@ type List struct {
 	Sets []SetRef
 	// Expanded are IP sets whose members ACLs were made from, sorted: whenever they move, the list may be another.
 	Expanded []dataplane.IPSetID
-	// Absent are sets that rules would name had they members, sorted. HNS takes an empty set for what it likes (H37), so that the rules are
-	// left out until there is a member.
-	Absent []SetRef
+	// Present are sets with members that rules ask for, and Absent those without, sorted: HNS may take an empty set for anything (H37), so a
+	// rule is left out as long as its set is empty. The list may be another when one comes to have members, or loses the last.
+	Present, Absent []SetRef
 	// Unsupported is what could not be expressed as it was written.
 	Unsupported []dataplane.Unsupported
 }

@@ -88,6 +88,7 @@ func testSets() map[dataplane.IPSetID]*dataplane.IPSet {
 		"none": set("none", dataplane.SetNets),
 		"web": set("web", dataplane.SetNets, dataplane.Member{Prefix: single("10.65.0.1")}, dataplane.Member{Prefix: single("10.65.0.2")},
 			dataplane.Member{Prefix: single("fd00:65::1")}, dataplane.Member{Prefix: single("fd00:65::3")}),
+		"db":     set("db", dataplane.SetNets, dataplane.Member{Prefix: single("10.65.0.2")}, dataplane.Member{Prefix: single("10.65.0.3")}, dataplane.Member{Prefix: single("fd00:65::3")}),
 		"nobody": set("nobody", dataplane.SetAddrPorts),
 		"http": set("http", dataplane.SetAddrPorts, dataplane.Member{Prefix: single("10.65.0.1"), Protocol: 6, Port: 2},
 			dataplane.Member{Prefix: single("10.65.0.2"), Protocol: 6, Port: 3}, dataplane.Member{Prefix: single("10.65.0.3"), Protocol: 6, Port: 3},

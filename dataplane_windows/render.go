@@ -1,6 +1,8 @@
 package windows
 
 import (
+	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -26,12 +28,23 @@ const (
 type Renderer struct {
 	state   *dataplane.State
 	options Options
-	sets    *flatten.Sets
+	symbols *flatten.Symbols
+	members map[SetRef]bool // whether there are any
 }
 
 // NewRenderer is for one State.
 func NewRenderer(s *dataplane.State, o Options) *Renderer {
-	return &Renderer{state: s, options: o, sets: flatten.NewSets(s.IPSets)}
+	return &Renderer{state: s, options: o, symbols: flatten.NewSets(s.IPSets).Symbols(!o.Form.Sets), members: map[SetRef]bool{}}
+}
+
+// filled tells whether a set has members.
+func (r *Renderer) filled(ref SetRef) bool {
+	some, ok := r.members[ref]
+	if !ok {
+		some = hasFamily(r.state.IPSets[ref.Set], ref.Family)
+		r.members[ref] = some
+	}
+	return some
 }
 
 // Render is the list of one endpoint.
@@ -50,6 +63,7 @@ func (r *Renderer) List(id dataplane.EndpointID) List {
 	case r.options.Form.Closed:
 		return List{ACLs: Closed(), Unsupported: []dataplane.Unsupported{{Reason: "HNS does not what felid relies on: everything is denied: " + string(id)}}}
 	}
+	r.symbols.Noted() // of the endpoint before
 	e := newRenderer(r, ep)
 	if e.ipv4Only {
 		e.unsupported = append(e.unsupported, dataplane.Unsupported{Reason: "HNS takes no IPv6 addresses in ACLs here: all IPv6 is denied: " + string(id)})
@@ -58,7 +72,16 @@ func (r *Renderer) List(id dataplane.EndpointID) List {
 	for _, dir := range []dataplane.Direction{dataplane.Ingress, dataplane.Egress} {
 		acls = append(acls, e.direction(dir)...)
 	}
-	return List{ACLs: acls, Unsupported: e.unsupported}
+	return List{
+		ACLs: acls, Sets: sortedRefs(e.named), Expanded: r.symbols.Noted(), Present: sortedRefs(e.present), Absent: sortedRefs(e.absent),
+		Unsupported: e.unsupported,
+	}
+}
+
+func sortedRefs(refs map[SetRef]struct{}) []SetRef {
+	return slices.SortedFunc(maps.Keys(refs), func(a, b SetRef) int {
+		return cmp.Or(cmp.Compare(a.Set, b.Set), cmp.Compare(a.Family, b.Family))
+	})
 }
 
 // renderer is for one endpoint.
@@ -71,10 +94,12 @@ type renderer struct {
 	families, blocked []uint8
 	ipv4Only          bool // it has IPv6 addresses, and HNS takes none: what is allowed to all is for IPv4
 	unsupported       []dataplane.Unsupported
+	// Sets that ACLs name, and those that rules ask for, with members and without.
+	named, present, absent map[SetRef]struct{}
 }
 
 func newRenderer(all *Renderer, ep *dataplane.Endpoint) *renderer {
-	r := &renderer{Renderer: all, ep: ep}
+	r := &renderer{Renderer: all, ep: ep, named: map[SetRef]struct{}{}, present: map[SetRef]struct{}{}, absent: map[SetRef]struct{}{}}
 	prefixes := append([]netip.Prefix(nil), ep.AllowedSources...)
 	has := map[uint8]bool{}
 	for _, a := range ep.Addresses {
@@ -109,7 +134,7 @@ func (r *renderer) direction(dir dataplane.Direction) []hns.ACL {
 	for _, rule := range r.beforePolicy(dir) {
 		before.add(rule)
 	}
-	rules, denied := flatten.Tiers(r.tiers(dir), maxRules)
+	rules, denied := r.symbols.Tiers(r.tiers(dir), maxRules)
 	for _, from := range denied {
 		r.report(dir, from, "its tiers would make too many rules without Pass: what it matches is denied")
 	}
@@ -127,7 +152,16 @@ func (r *renderer) direction(dir dataplane.Direction) []hns.ACL {
 }
 
 func (r *renderer) writer(dir dataplane.Direction, families []uint8, first, last int) *writer {
-	return &writer{dir: dir, families: families, ipv4Only: r.ipv4Only, next: first, last: last, count: map[string]int{}}
+	return &writer{dir: dir, families: families, ipv4Only: r.ipv4Only, named: r.name, next: first, last: last, count: map[string]int{}}
+}
+
+// name is that of a set, and notes that the list needs it.
+func (r *renderer) name(ref SetRef) (string, bool) {
+	if !r.filled(ref) {
+		return "", false
+	}
+	r.named[ref] = struct{}{}
+	return ref.ID(), true
 }
 
 func (r *renderer) report(dir dataplane.Direction, from flatten.Origin, reason string) {

@@ -71,7 +71,7 @@ func (r *renderer) rule(dir dataplane.Direction, id dataplane.PolicyID, rule *da
 		r.report(dir, from, "HNS does not log: Log has no effect")
 		return nil
 	}
-	exact, over := r.sets.Matches(rule)
+	exact, over := r.symbols.Matches(rule)
 	exact, over = r.reachable(dir, exact), r.reachable(dir, over)
 	action, matches := rule.Action, over
 	if (rule.ICMP != nil || rule.NotICMP != nil) && len(over) > 0 {
@@ -83,11 +83,36 @@ func (r *renderer) rule(dir dataplane.Direction, id dataplane.PolicyID, rule *da
 			action = dataplane.Deny
 		}
 	}
-	out := make([]flatten.Rule, len(matches))
-	for i, m := range matches {
-		out[i] = flatten.Rule{Match: m, Action: action, From: from}
+	out := make([]flatten.Rule, 0, len(matches))
+	for _, m := range matches {
+		if r.hasMembers(&m) {
+			out = append(out, flatten.Rule{Match: m, Action: action, From: from})
+		}
 	}
 	return out
+}
+
+// hasMembers tells whether the sets of a match have members in a family of the endpoint's. It notes which have and which have not: the list
+// may be another when that changes.
+func (r *renderer) hasMembers(m *flatten.Match) bool {
+	has := true
+	for _, set := range []*flatten.Symbol{m.SrcSet, m.DstSet} {
+		if set == nil {
+			continue
+		}
+		some := false
+		for _, family := range r.families {
+			ref := SetRef{set.ID, family}
+			if r.filled(ref) {
+				some = true
+				r.present[ref] = struct{}{}
+			} else {
+				r.absent[ref] = struct{}{}
+			}
+		}
+		has = has && some
+	}
+	return has
 }
 
 // shared are addresses that packets to an endpoint may have besides its own.
@@ -98,12 +123,18 @@ var shared = []netip.Prefix{netip.MustParsePrefix("224.0.0.0/4"), netip.MustPars
 func (r *renderer) reachable(dir dataplane.Direction, matches []flatten.Match) []flatten.Match {
 	var out []flatten.Match
 	for _, m := range matches {
-		local := &m.Src
+		local, remote := &m.Src, m.DstSet
 		if dir == dataplane.Ingress {
-			local = &m.Dst
+			m = m.ExpandDst()
+			local, remote = &m.Dst, m.SrcSet
+		} else {
+			m = m.ExpandSrc()
 		}
-		if !local.All() {
+		if !local.All() && !(remote != nil && local.Whole()) { // an ACL that names a set has no room for addresses
 			*local = local.Intersect(r.local(dir))
+			if remote != nil {
+				*local = r.widened(dir, *local, m.Protocols)
+			}
 		}
 		if !m.Empty() {
 			out = append(out, m)
@@ -117,4 +148,19 @@ func (r *renderer) local(dir dataplane.Direction) flatten.Addrs {
 		return r.own
 	}
 	return flatten.Addrs{}.Minus(flatten.Addrs{}.Minus(r.own).Minus(flatten.AddrsOf(shared...)))
+}
+
+// widened has all addresses of a family in the place of all of the endpoint's own, where that is the same: nothing else goes out, and no TCP
+// connection goes to an address that many share (RFC 9293, 3.9.2.3).
+func (r *renderer) widened(dir dataplane.Direction, local flatten.Addrs, protocols flatten.Protocols) flatten.Addrs {
+	if dir == dataplane.Ingress && !protocols.Minus(flatten.ProtocolsOf(dataplane.ProtoTCP)).Empty() {
+		return local
+	}
+	for _, version := range []uint8{4, 6} {
+		family := flatten.Family(version)
+		if own := r.own.Intersect(family); !own.Empty() && own.Minus(local).Empty() {
+			local = local.Union(family)
+		}
+	}
+	return local
 }

@@ -6,11 +6,13 @@ type Match struct {
 	Protocols          Protocols
 	Src, Dst           Addrs
 	SrcPorts, DstPorts Ports
+	// SrcSet and DstSet: the address is a member of that set besides; nil: of none. Src and Dst are then all addresses, or all of a family.
+	SrcSet, DstSet *Symbol
 }
 
 // Everything tells whether m has every packet.
 func (m Match) Everything() bool {
-	return m.Protocols.All() && m.Src.All() && m.Dst.All() && m.SrcPorts.All() && m.DstPorts.All()
+	return m.Protocols.All() && m.Src.All() && m.Dst.All() && m.SrcPorts.All() && m.DstPorts.All() && !m.symbolic()
 }
 
 // Empty tells whether m has none.
@@ -28,26 +30,32 @@ func (m Match) Intersect(o Match) (Match, bool) {
 	if out.Protocols.Empty() || out.SrcPorts.Empty() || out.DstPorts.Empty() || !m.Src.overlaps(o.Src) || !m.Dst.overlaps(o.Dst) {
 		return Match{}, false
 	}
-	out.Src, out.Dst = m.Src.Intersect(o.Src), m.Dst.Intersect(o.Dst)
-	return out, true
+	if !m.symbolic() && !o.symbolic() {
+		out.Src, out.Dst = m.Src.Intersect(o.Src), m.Dst.Intersect(o.Dst)
+		return out, true
+	}
+	src, dst := m.src().intersect(o.src()), m.dst().intersect(o.dst())
+	out.Src, out.SrcSet, out.Dst, out.DstSet = src.addrs, src.set, dst.addrs, dst.set
+	return out, !out.Src.Empty() && !out.Dst.Empty()
 }
 
-// overlaps tells whether any packet is in both; it is cheaper than an intersection.
+// overlaps tells whether any packet is in both, whoever the members of sets are; it is cheaper than an intersection.
 func (m Match) overlaps(o Match) bool {
 	return !m.Protocols.Intersect(o.Protocols).Empty() && m.SrcPorts.overlaps(o.SrcPorts) && m.DstPorts.overlaps(o.DstPorts) &&
 		m.Src.overlaps(o.Src) && m.Dst.overlaps(o.Dst)
 }
 
-// covers tells whether all packets of o are in m.
+// covers tells whether all packets of o are in m, as far as that is known without members of sets.
 func (m Match) covers(o Match) bool {
-	return o.Protocols.Minus(m.Protocols).Empty() && (m.SrcPorts.All() || o.SrcPorts.Minus(m.SrcPorts).Empty()) &&
+	return (m.SrcSet == nil || m.SrcSet == o.SrcSet) && (m.DstSet == nil || m.DstSet == o.DstSet) &&
+		o.Protocols.Minus(m.Protocols).Empty() && (m.SrcPorts.All() || o.SrcPorts.Minus(m.SrcPorts).Empty()) &&
 		(m.DstPorts.All() || o.DstPorts.Minus(m.DstPorts).Empty()) && (m.Src.All() || o.Src.Minus(m.Src).Empty()) &&
 		(m.Dst.All() || o.Dst.Minus(m.Dst).Empty())
 }
 
 // Minus is what is in m and not in o, as disjoint matches: at most one per set of a Match.
 func (m Match) Minus(o Match) []Match {
-	if _, ok := m.Intersect(o); !ok {
+	if !m.overlaps(o) {
 		return []Match{m}
 	}
 	var out []Match
@@ -74,13 +82,24 @@ func (m Match) Minus(o Match) []Match {
 	rest.DstPorts = rest.DstPorts.Intersect(o.DstPorts)
 
 	piece = rest
-	piece.Src = rest.Src.Minus(o.Src)
+	piece.setSrc(rest.src().minus(o.src()))
 	cut(piece)
-	rest.Src = rest.Src.Intersect(o.Src)
+	rest.setSrc(rest.src().intersect(o.src()))
 
-	rest.Dst = rest.Dst.Minus(o.Dst)
+	rest.setDst(rest.dst().minus(o.dst()))
 	cut(rest)
 	return out
+}
+
+func (m *Match) setSrc(e end) { m.Src, m.SrcSet = e.addrs, e.set }
+func (m *Match) setDst(e end) { m.Dst, m.DstSet = e.addrs, e.set }
+
+// knownLess is m without o, or more of m where it would take members of sets to know.
+func (m Match) knownLess(o Match) []Match {
+	if !m.src().knownWithin(o.src()) || !m.dst().knownWithin(o.dst()) {
+		return []Match{m}
+	}
+	return m.Minus(o)
 }
 
 // each applies f to every match and joins the results.

@@ -115,7 +115,7 @@ func mergeIn(in set, matches []Match) []Match {
 
 // equalBut tells whether two matches differ in no set but one.
 func (m *Match) equalBut(o *Match, in set) bool {
-	return (in == setProtocols || m.Protocols == o.Protocols) && (in == setSrcPorts || m.SrcPorts.Equal(o.SrcPorts)) &&
+	return m.SrcSet == o.SrcSet && m.DstSet == o.DstSet && (in == setProtocols || m.Protocols == o.Protocols) && (in == setSrcPorts || m.SrcPorts.Equal(o.SrcPorts)) &&
 		(in == setDstPorts || m.DstPorts.Equal(o.DstPorts)) && (in == setSrc || m.Src.Equal(o.Src)) && (in == setDst || m.Dst.Equal(o.Dst))
 }
 

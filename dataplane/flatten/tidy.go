@@ -15,13 +15,13 @@ const (
 )
 
 // tidy is a list that does the same to every packet, with fewer rules: none that is never reached, none whose packets fare the same
-// without it, and one in the place of two that differ in one set.
+// without it, and one in the place of two that differ in one set. Rules that may change places stand in one order, wherever they came from.
 func tidy(rules []Rule) []Rule {
 	for {
 		before := len(rules)
-		rules = merge(needed(rules))
+		rules = merge(needed(ordered(rules)))
 		if len(rules) == before {
-			return rules
+			return ordered(rules)
 		}
 	}
 }
@@ -81,12 +81,13 @@ func decidedAlike(r *Rule, later []Rule) (by []int, alike bool) {
 	return by, len(rest) == 0
 }
 
-// left is what is possible of matches without another.
+// left is what is possible of matches without another, whoever the members of sets are.
 func left(matches []Match, without Match) []Match {
 	if !slices.ContainsFunc(matches, without.overlaps) {
 		return matches
 	}
-	return slices.DeleteFunc(minusAll(matches, []Match{without}), func(m Match) bool { return !m.possible() })
+	rest := each(matches, func(m Match) []Match { return m.knownLess(without) })
+	return slices.DeleteFunc(rest, func(m Match) bool { return !m.possible() })
 }
 
 // merge makes one rule of two with the same action that are equal but for one set, where the later one may stand in the place of the earlier:
@@ -118,9 +119,12 @@ func partner(rules []Rule, r *Rule) int {
 	return -1
 }
 
-// unlike is in how many sets two matches differ.
+// unlike is in how many sets two matches differ; those that ask for other IP sets differ too much.
 func (m Match) unlike(o Match) int {
 	n := 0
+	if m.SrcSet != o.SrcSet || m.DstSet != o.DstSet {
+		n = 2
+	}
 	for _, same := range []bool{
 		m.Protocols == o.Protocols, m.SrcPorts.Equal(o.SrcPorts), m.DstPorts.Equal(o.DstPorts), m.Src.Equal(o.Src), m.Dst.Equal(o.Dst),
 	} {
@@ -136,6 +140,7 @@ func (r *Rule) take(o *Rule) {
 	r.Match = Match{
 		Protocols: r.Protocols.Union(o.Protocols), Src: r.Src.Union(o.Src), Dst: r.Dst.Union(o.Dst),
 		SrcPorts: r.SrcPorts.Union(o.SrcPorts), DstPorts: r.DstPorts.Union(o.DstPorts),
+		SrcSet: r.SrcSet, DstSet: r.DstSet,
 	}
 	r.standsFor(o)
 }
@@ -159,7 +164,7 @@ func cost(rules []Rule) int {
 	for i := range rules {
 		m := &rules[i].Match
 		families := 1
-		if !m.Src.All() || !m.Dst.All() {
+		if !m.Src.All() || !m.Dst.All() || m.symbolic() {
 			families = m.families()
 		}
 		sum += families*perRule + items(m.Src) + items(m.Dst) + len(m.SrcPorts.ranges) + len(m.DstPorts.ranges)

@@ -29,9 +29,15 @@ type Origin struct {
 //
 // Where more than limit rules would be needed, Pass rules deny what they match instead once the list is full; denied names those, in order.
 func Tiers(tiers [][]Rule, limit int) (rules []Rule, denied []Origin) {
+	return (&Symbols{}).Tiers(tiers, limit)
+}
+
+// Tiers does the same for matches that may ask for Symbols of y. Where there is a form that takes no members of sets, it is chosen,
+// though another may be shorter.
+func (y *Symbols) Tiers(tiers [][]Rule, limit int) (rules []Rule, denied []Origin) {
 	var after []Rule
 	for i := len(tiers) - 1; i >= 0; i-- {
-		c := composer{list: tidy(reached(tiers[i])), after: after, limit: limit}
+		c := composer{symbols: y, list: tidy(reached(tiers[i])), after: after, limit: limit}
 		after = c.compose()
 		denied = append(c.denied, denied...)
 	}
@@ -48,9 +54,11 @@ func reached(rules []Rule) []Rule {
 
 // composer puts one tier before the list that is made of all later ones.
 type composer struct {
+	symbols     *Symbols
 	list, after []Rule
 	limit       int
 	parts       [][]Rule // by index of list: what stands in its place where it is substituted; nil once that is too much
+	free        int      // how many of the first parts took no members of sets
 	denied      []Origin
 }
 
@@ -60,7 +68,24 @@ func (c *composer) compose() []Rule {
 	if !slices.ContainsFunc(c.list, func(r Rule) bool { return r.Action == dataplane.Pass }) {
 		return c.list
 	}
+	before := len(c.symbols.noted)
 	c.substitute()
+	all := c.parts
+	c.parts = all[:c.free]
+	if best := c.best(true); best != nil {
+		c.symbols.noted = c.symbols.noted[:before]
+		return best
+	}
+	if c.parts = all; len(c.symbols.noted) > before {
+		if best := c.best(false); best != nil {
+			return best
+		}
+	}
+	return c.limited()
+}
+
+// best is the cheapest form within the limit, with free among those that take no members of sets; nil where there is none.
+func (c *composer) best(free bool) []Rule {
 	var best []Rule
 	consider := func(list []Rule) {
 		if list = tidy(list); len(list) <= c.limit && (best == nil || cost(list) < cost(best)) {
@@ -70,11 +95,8 @@ func (c *composer) compose() []Rule {
 	if c.complete() {
 		consider(slices.Concat(c.parts...))
 	}
-	if cut, tail := c.cheapest(); cut < len(c.list) {
+	if cut, tail := c.cheapest(free); cut < len(c.list) {
 		consider(slices.Concat(slices.Concat(c.parts[:cut]...), tail, c.after))
-	}
-	if best == nil {
-		return c.limited()
 	}
 	return best
 }
@@ -84,7 +106,7 @@ func (c *composer) complete() bool { return len(c.parts) == len(c.list) }
 
 // substitute fills parts, as long as a list of them is not hopelessly long.
 func (c *composer) substitute() {
-	n := 0
+	n, before := 0, len(c.symbols.noted)
 	for _, r := range c.list {
 		part := []Rule{r}
 		if r.Action == dataplane.Pass {
@@ -94,6 +116,9 @@ func (c *composer) substitute() {
 			return
 		}
 		c.parts = append(c.parts, part)
+		if len(c.symbols.noted) == before {
+			c.free = len(c.parts)
+		}
 	}
 }
 
@@ -121,8 +146,8 @@ func within(m Match, list []Rule) []Rule {
 }
 
 // cheapest is the index of the Pass from which on the rules are better written by what they decide themselves, and that list: it has none
-// of the packets that one of them passes. It is len(c.list) where there is no such Pass.
-func (c *composer) cheapest() (cut int, own []Rule) {
+// of the packets that one of them passes; with free, without taking members of sets. It is len(c.list) where there is no such Pass.
+func (c *composer) cheapest(free bool) (cut int, own []Rule) {
 	before := make([]int, len(c.parts)+1) // what the parts up to an index cost
 	for i, part := range c.parts {
 		before[i+1] = before[i] + cost(part)
@@ -133,6 +158,7 @@ func (c *composer) cheapest() (cut int, own []Rule) {
 		best = before[cut]
 	}
 	var decided []Rule
+	noted := len(c.symbols.noted)
 	for i, end := len(c.list)-1, len(c.list); i >= 0; i-- {
 		if c.list[i].Action != dataplane.Pass {
 			continue
@@ -140,7 +166,7 @@ func (c *composer) cheapest() (cut int, own []Rule) {
 		decided = merge(without(slices.Concat(c.list[i+1:end], decided), c.list[i].Match))
 		end = i
 		more := cost(decided) + cost(c.after)
-		if more > best {
+		if more > best || free && len(c.symbols.noted) > noted {
 			break // it only grows
 		}
 		if i < len(before) && before[i]+more < best {
