@@ -170,8 +170,12 @@ func echo(conn *net.UDPConn) {
 	}
 }
 
+// pingTimeout is less than the second after which the kernel asks for a neighbour again, so that what is lost at first counts as lost, and
+// otherwise as long as can be: a busy machine lets a process wait.
+const pingTimeout = 950 * time.Millisecond
+
 func ping(conn net.Conn) error {
-	_ = conn.SetDeadline(time.Now().Add(500 * time.Millisecond))
+	_ = conn.SetDeadline(time.Now().Add(pingTimeout))
 	if _, err := conn.Write([]byte("ping")); err != nil {
 		return err
 	}
