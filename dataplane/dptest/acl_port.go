@@ -90,15 +90,15 @@ func (p *HNSPort) Pass(dir dataplane.Direction, t Tuple) ACLTrace {
 func (p *HNSPort) PassPacket(dir dataplane.Direction, k HNSPacket) ACLTrace {
 	m := &p.net.model
 	known := ACLTrace{Action: dataplane.Allow, Index: -1, Established: true}
+	k.Later = k.Later && m.False[H17]
 	switch {
 	case k.About != nil && !m.False[H16]:
 		if p.knows(hnsFlowOf(dir, *k.About)) || p.knowsAnswer(dir, *k.About) || p.knowsAnswer(other(dir), *k.About) || p.knows(hnsFlowOf(other(dir), *k.About)) {
 			return known
 		}
-	case k.About == nil && !m.False[H13] && p.knowsAnswer(dir, k.Tuple):
+	case k.About == nil && !k.Later && !m.False[H13] && p.knowsAnswer(dir, k.Tuple):
 		return known
 	}
-	k.Later = k.Later && m.False[H17]
 	t := p.judge(dir, &k)
 	if opens := !k.Later && k.About == nil && (k.ICMPType < 0 || asksEcho(k.Tuple)); opens && t.Action == dataplane.Allow {
 		p.flows[hnsFlowOf(dir, k.Tuple)] = struct{}{}
@@ -178,6 +178,9 @@ type HNSWay struct {
 	SentTo netip.AddrPort
 	// SenderNode is an address of the sender's node.
 	SenderNode netip.Addr
+	// Later and About are as in HNSPacket.
+	Later bool
+	About *Tuple
 }
 
 // HNSVerdict is what both ends say; those that are not asked have Action 0.
@@ -200,7 +203,7 @@ func (m HNS) Send(w HNSWay, t Tuple) HNSVerdict {
 		if w.SentTo.IsValid() && m.False[H20] {
 			out.Dst, out.DstPort = w.SentTo.Addr(), w.SentTo.Port()
 		}
-		if v.Out = w.From.Pass(dataplane.Egress, out); v.Out.Action != dataplane.Allow {
+		if v.Out = w.From.PassPacket(dataplane.Egress, HNSPacket{out, w.Later, w.About}); v.Out.Action != dataplane.Allow {
 			v.Action = v.Out.Action
 			return v
 		}
@@ -214,7 +217,7 @@ func (m HNS) Send(w HNSWay, t Tuple) HNSVerdict {
 	case w.SentTo.IsValid() && m.False[H21] && w.SenderNode.IsValid():
 		t.Src = w.SenderNode
 	}
-	v.In = w.To.Pass(dataplane.Ingress, t)
+	v.In = w.To.PassPacket(dataplane.Ingress, HNSPacket{t, w.Later, w.About})
 	v.Action = v.In.Action
 	return v
 }

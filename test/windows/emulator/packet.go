@@ -19,8 +19,12 @@ type Packet struct {
 	From, To string
 	// FromHost: the node itself sends it.
 	FromHost bool
-	// SentTo is the service that it was sent to, if any.
-	SentTo netip.AddrPort
+	// SentTo is the service that it was sent to, if any, and SenderNode an address of the node from which it went there.
+	SentTo     netip.AddrPort
+	SenderNode netip.Addr
+	// Later: it is a later fragment. About: it is an ICMP error about that packet.
+	Later bool
+	About *dptest.Tuple
 }
 
 // Verdict is what the node does with a packet: by the Out list of the endpoint that sends it, then by the In list of that which receives it. A
@@ -36,7 +40,7 @@ func (s *Server) Verdict(p Packet) (dptest.HNSVerdict, error) {
 	if err != nil {
 		return dptest.HNSVerdict{}, err
 	}
-	way := dptest.HNSWay{From: from, To: to, SameNode: from != nil && to != nil, FromHost: p.FromHost, SentTo: p.SentTo}
+	way := dptest.HNSWay{From: from, To: to, SameNode: from != nil && to != nil, FromHost: p.FromHost, SentTo: p.SentTo, SenderNode: p.SenderNode, Later: p.Later, About: p.About}
 	return s.model.Send(way, p.Tuple), nil
 }
 
