@@ -13,6 +13,9 @@ import (
 type Composition struct {
 	// ACLs are the settings of each: those of others first, as HNS gave them, then ours.
 	ACLs []json.RawMessage
+	// Own are ours among them, in the same order, and Kept is how many are others'.
+	Own  []hns.ACL
+	Kept int
 	// Engine is another policy engine that polices the endpoint ("Calico", "Azure NPM"): felid must not write there, and there are no ACLs then.
 	Engine string
 	// Conflicts say, one by one, which ACL of others does not do what it did, and why.
@@ -78,7 +81,8 @@ func Compose(own []hns.ACL, foreign []json.RawMessage) Composition {
 	for _, dir := range []hns.Direction{hns.In, hns.Out} {
 		acls = append(acls, c.switchLayer(dir, of(own, dir, hns.Switch))...)
 	}
-	return Composition{ACLs: c.settings(acls), Conflicts: c.conflicts}
+	all := c.settings(acls)
+	return Composition{ACLs: all, Own: acls, Kept: len(all) - len(acls), Conflicts: c.conflicts}
 }
 
 func of(acls []hns.ACL, dir hns.Direction, layer hns.RuleType) []hns.ACL {

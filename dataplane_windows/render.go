@@ -14,6 +14,8 @@ import (
 const (
 	// maxRules is how many rules a direction of an endpoint may have once its tiers are one list.
 	maxRules = 8192
+	// maxACLs is how many ACLs that may become, once they are parted by family and length (H29).
+	maxACLs = 9990
 	// minPriority and maxPriority are all that HNS takes (H2). Below firstPriority is room for others (a cloud's own blocks). The rules that
 	// come before policy start there, those of policy at policyPriority. lastPriority is below the 65500 of the CNI plugins' defaults.
 	minPriority    = 100
@@ -142,8 +144,8 @@ func (r *renderer) direction(dir dataplane.Direction) []hns.ACL {
 	for _, rule := range rules {
 		policy.add(rule)
 	}
-	if before.full || policy.full {
-		r.report(dir, flatten.Origin{}, "there are more rules than HNS has priorities: everything is denied")
+	if before.full || policy.full || len(before.acls)+len(policy.acls) > maxACLs {
+		r.report(dir, flatten.Origin{}, "there are more rules than felid gives to HNS: everything is denied")
 		closed := r.writer(dir, nil, policyPriority, policyPriority)
 		closed.add(flatten.Rule{Action: dataplane.Deny, From: flatten.Origin{Tier: "too-many-rules"}})
 		return closed.acls

@@ -216,14 +216,14 @@ func TestPrioritiesRiseAndNamesDiffer(t *testing.T) {
 // TestTooManyRulesAreDenied: what does not fit between the priorities is denied, and said so.
 func TestTooManyRulesAreDenied(t *testing.T) {
 	var rules []dataplane.Rule
-	for i := range lastPriority - policyPriority + 1 { // no two of which can be one
+	for i := range maxACLs + 1 { // no two of which can be one
 		net := netip.PrefixFrom(netip.AddrFrom4([4]byte{11, byte(i >> 8), byte(i), 0}), 24)
 		rules = append(rules, dataplane.Rule{
 			Action: dataplane.Allow, Protocol: 6, Src: dataplane.Side{Nets: []netip.Prefix{net}}, Dst: dataplane.Side{Ports: []dataplane.PortRange{{Min: uint16(i), Max: uint16(i)}}},
 		})
 	}
 	acls, unsupported := render(state(rules, nil), testID)
-	if len(unsupported) != 1 || !strings.Contains(unsupported[0].Reason, "more rules than HNS has priorities") {
+	if len(unsupported) != 1 || !strings.Contains(unsupported[0].Reason, "more rules than felid gives to HNS") {
 		t.Errorf("unsupported %v", unsupported)
 	}
 	in := 0
