@@ -6,7 +6,7 @@ BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 ROOTED   := /dataplane_linux|/cni|/internal/(agent|lab)|/test/
 PURE     = $(shell $(GO) list ./... | grep -vE '$(ROOTED)')
 
-.PHONY: build native check test test-long test-cluster test-cluster-all lint fuzz generate bench demo help tools api wine root
+.PHONY: build native check test test-long test-cluster test-cluster-all lint fuzz generate bench image demo help tools api wine root
 
 build: native ## the programs, for this machine and for Windows
 	GOOS=windows GOARCH=amd64 $(BUILD) -o bin/windows-amd64/ ./cmd/felid ./cmd/felid-cni
@@ -54,6 +54,10 @@ generate: ## deploy/crds and the deep copies, from the types of the API
 
 bench: root tools native ## the benchmarks and their figures
 	test/bench/run
+
+image: build ## one image for the nodes of both systems (bin/felid-image-oci.tar), without a container engine
+	build/image
+	$(GO) run ./build/oci
 
 demo: root tools native ## two nodes on this machine: policy written in YAML decides about real packets
 	test/demo/run

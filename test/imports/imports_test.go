@@ -25,6 +25,7 @@ var rooms = []room{
 	{"api/v3", nil, "the stored shape is what everything else is written against: it must not know any of it"},
 	{"api/v1alpha1", nil, "as api/v3"},
 	{"build/crds", []string{"api/v3"}, "it writes what is generated from the types of the API"},
+	{"build/oci", nil, "it packs programs: what they do is not its business"},
 	{"policy/selector", nil, "a language of its own, of use to anybody"},
 	{"policy/kube", []string{"api/v3", "policy/selector"}, "a pure conversion: it says what Kubernetes objects mean, not what becomes of them"},
 	{"policy", []string{"api/v3", "policy/selector", "dataplane"}, "the core decides; it knows no driver, no store, no operating system"},
