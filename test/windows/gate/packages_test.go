@@ -19,8 +19,11 @@ func TestPackages(t *testing.T) {
 			defer cancel()
 			cmd := node.Command(ctx, wine.TestProgram(t, pkg, wine.Options{}), "-test.v")
 			cmd.Dir = "../../../" + pkg
-			if out, err := cmd.CombinedOutput(); err != nil {
+			out, err := cmd.CombinedOutput()
+			if err != nil {
 				t.Errorf("%v\n%s", err, out)
+			} else if testing.Verbose() {
+				t.Logf("%s", out)
 			}
 		})
 	}
