@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+
+	"github.com/felid-net/felid/dataplane"
+	windows "github.com/felid-net/felid/dataplane_windows"
+	"github.com/felid-net/felid/dataplane_windows/adapters"
+	"github.com/felid-net/felid/dataplane_windows/hns"
+	"github.com/felid-net/felid/internal/config"
+	"github.com/felid-net/felid/internal/preflight"
+)
+
+// newDataplane opens HNS, and follows the addresses of the host.
+func newDataplane(c *config.Config, log *slog.Logger) (dataplane.Dataplane, error) {
+	host, err := adapters.Follow(log)
+	if err != nil {
+		return nil, err
+	}
+	driver, err := windows.New(windows.Config{HNS: hns.NewClient(hns.Open()), Host: host, FullCheck: c.ReadInterval, Log: log})
+	if err != nil {
+		return nil, errors.Join(err, host.Close())
+	}
+	return &hostDriver{driver, host}, nil
+}
+
+// hostDriver is a driver with what it was made from.
+type hostDriver struct {
+	*windows.Driver
+	host *adapters.Host
+}
+
+// Close leaves the rules in place.
+func (d *hostDriver) Close() error { return errors.Join(d.Driver.Close(), d.host.Close()) }
+
+// survey looks for ACLs of other policy engines on the endpoints of pods.
+func survey(context.Context) (*preflight.Host, error) {
+	endpoints, err := hns.NewClient(hns.Open()).Endpoints()
+	if err != nil {
+		return nil, err
+	}
+	found := map[string][]string{}
+	for _, e := range endpoints {
+		for _, a := range e.ACLs {
+			if engine := windows.EngineOf(a); engine != "" && !slices.Contains(found[engine], a.ID) {
+				found[engine] = append(found[engine], a.ID)
+			}
+		}
+	}
+	return &preflight.Host{ACLs: found}, nil
+}
