@@ -23,6 +23,11 @@ func parse(t *testing.T, args ...string) *pflag.FlagSet {
 	return set
 }
 
+// loadLinux is Load as an agent on Linux has it, wherever the test runs.
+func loadLinux(set *pflag.FlagSet, env func(string) (string, bool)) (*Config, []Value, error) {
+	return load(set, env, readFields("linux"))
+}
+
 func TestPrecedence(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "felid.yaml")
 	if err := os.WriteFile(file, []byte("node: from-file\nmtu: 1400\nipv6: false\ndriftInterval: 7s\n"), 0o600); err != nil {
@@ -32,7 +37,7 @@ func TestPrecedence(t *testing.T) {
 		v, ok := map[string]string{"FELID_MTU": "1420", "FELID_INTERFACE_PREFIX": "env"}[key]
 		return v, ok
 	}
-	c, values, err := Load(parse(t, "--config", file, "--interface-prefix=flag"), env)
+	c, values, err := loadLinux(parse(t, "--config", file, "--interface-prefix=flag"), env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +62,7 @@ func TestAllFaultsAreNamed(t *testing.T) {
 	if err := os.WriteFile(file, []byte("nod: x\nmtu: [1]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, _, err := Load(parse(t, "--config", file, "--ipv6=perhaps", "--iptables-backend=pf", "--drift-interval=often"), noEnv)
+	_, _, err := loadLinux(parse(t, "--config", file, "--ipv6=perhaps", "--iptables-backend=pf", "--drift-interval=often"), noEnv)
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -74,11 +79,11 @@ func TestValidate(t *testing.T) {
 		{"--node=UPPER"}, {"--interface-prefix="}, {"--mtu=100"}, {"--mark-mask=0x7"}, {"--mark-mask=many"},
 		{"--log-group=0"}, {"--log-rate-limit=10"}, {"--log-rate-limit=0/second"}, {"--log-rate-limit=1/day"}, {"--log-rate-burst=0"}, {"--listen=nowhere"}, {"--drift-interval=1ms"},
 	} {
-		if _, _, err := Load(parse(t, append([]string{"--node=n"}, args...)...), noEnv); err == nil {
+		if _, _, err := loadLinux(parse(t, append([]string{"--node=n"}, args...)...), noEnv); err == nil {
 			t.Errorf("%v: no error", args)
 		}
 	}
-	if _, _, err := Load(parse(t, "--node=n1.example", "--log-rate-limit=10/second"), noEnv); err != nil {
+	if _, _, err := loadLinux(parse(t, "--node=n1.example", "--log-rate-limit=10/second"), noEnv); err != nil {
 		t.Error(err)
 	}
 }

@@ -32,7 +32,7 @@ func TestHostPorts(t *testing.T) {
 
 // TestFailsafeDefaults holds them to what users know.
 func TestFailsafeDefaults(t *testing.T) {
-	c, _, err := Load(parse(t, "--node=n"), noEnv)
+	c, _, err := loadLinux(parse(t, "--node=n"), noEnv)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestFailsafeDefaults(t *testing.T) {
 }
 
 func TestBadFailsafesAreNamed(t *testing.T) {
-	_, _, err := Load(parse(t, "--node=n", "--failsafe-inbound=", "--failsafe-outbound=tcp:x"), noEnv)
+	_, _, err := loadLinux(parse(t, "--node=n", "--failsafe-inbound=", "--failsafe-outbound=tcp:x"), noEnv)
 	if err == nil || !strings.Contains(err.Error(), "failsafeInbound: ") || !strings.Contains(err.Error(), "failsafeOutbound: ") {
 		t.Errorf("error %v", err)
 	}
@@ -77,7 +77,7 @@ func FuzzHostPorts(f *testing.F) {
 
 // TestDefaults: what offline answers take for granted is what an agent has where nothing is configured.
 func TestDefaults(t *testing.T) {
-	loaded, _, err := Load(parse(t, "--node=n"), noEnv)
+	loaded, _, err := loadLinux(parse(t, "--node=n"), noEnv)
 	if err != nil {
 		t.Fatal(err)
 	}

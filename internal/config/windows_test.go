@@ -1,6 +1,7 @@
 package config
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -20,6 +21,16 @@ func TestDefaultsOnWindows(t *testing.T) {
 	}
 	if c, err = loadOn("linux", map[string]string{"FELID_NODE": "n1"}); err != nil || c.Socket != "/run/felid/cni.sock" || c.StateDir != "/var/lib/felid" || c.Network != "owner" {
 		t.Errorf("on Linux: %+v, %v", c, err)
+	}
+}
+
+// TestLoadHere: what this system's agents have by default is valid, and what they may not set has a flag all the same, which is refused.
+func TestLoadHere(t *testing.T) {
+	if _, _, err := Load(parse(t, "--node=n1"), noEnv); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := Load(parse(t, "--node=n1", "--deny-events"), noEnv); (err != nil) != (runtime.GOOS != "linux") {
+		t.Error(err)
 	}
 }
 
