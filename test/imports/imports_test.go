@@ -42,6 +42,7 @@ var rooms = []room{
 	{"dataplane_windows", []string{"dataplane", "dataplane/delta", "dataplane/flatten", "dataplane_windows/hns"}, "a driver is given resolved state, and needs no resources"},
 	{"dataplane_windows/adapters", nil, "what a host says of itself, whoever asks"},
 	{"dataplane_windows/hns", nil, "HNS as it is, nothing of ours in it"},
+	{"dataplane_windows/probe", []string{"dataplane_windows", "dataplane_windows/hns"}, "it tries what lists lean on, and says which form they may have"},
 	{"ipam", []string{"api/v3", "datastore"}, "addresses are handed out whatever enforces policy"},
 	{"cni", nil, "the plugin starts at every pod: it must stay small"},
 	{"cni/install", []string{"cni"}, "it writes files; when it may, and what policy says, is the agent's to know"},
