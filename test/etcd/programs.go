@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,15 @@ import (
 // Programs are all etcds of this machine, the one that Start takes first; there is at least one, or the test fails.
 func Programs(t testing.TB) []string {
 	t.Helper()
+	found, err := Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// Find is Programs for what is no test.
+func Find() ([]string, error) {
 	var found []string
 	if named := os.Getenv("FELID_ETCD"); named != "" {
 		found = append(found, named)
@@ -24,7 +34,7 @@ func Programs(t testing.TB) []string {
 		}
 	}
 	if len(found) == 0 {
-		t.Fatal("there is no etcd: run build/install-debian or test/cluster/build, or name one in FELID_ETCD")
+		return nil, errors.New("there is no etcd: run build/install-debian or test/cluster/build, or name one in FELID_ETCD")
 	}
-	return found
+	return found, nil
 }

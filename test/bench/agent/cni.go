@@ -30,7 +30,7 @@ type sandbox struct{ space, namespace, pod, container string }
 
 // cni measures the plugin's whole process: an ADD ends with policy in force.
 func (b *bench) cni(objects []v3.Object) error {
-	w, err := newWorld(b.bin, objects, b.flags()...)
+	w, err := b.newWorld(objects)
 	if err != nil {
 		return err
 	}
@@ -73,6 +73,10 @@ func (w *world) cniReady() (err error) {
 
 // sandboxes makes n, and their Pod objects: such that policies of W1 apply to them.
 func (w *world) sandboxes(n int) (all []sandbox, err error) {
+	pods, ok := w.store.(directory)
+	if !ok {
+		return nil, errors.New("cni needs -store local: no other store here has Pods")
+	}
 	for i := range n {
 		s := sandbox{
 			space: fmt.Sprintf("%sc%03d", prefix, i), namespace: fmt.Sprintf("ns-%03d", i%10), pod: fmt.Sprintf("bench-%d", i),
@@ -81,7 +85,7 @@ func (w *world) sandboxes(n int) (all []sandbox, err error) {
 		all = append(all, s)
 		pod := fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":%q,"namespace":%q,"labels":{"app":"app-%d","role":"role-%d"}},`+
 			`"spec":{"nodeName":"peer-node0","containers":[{"name":"c","image":"i"}]}}`, s.pod, s.namespace, i%20, i%7)
-		if err := errors.Join(lab.NewSpace(s.space), w.writeFile([]byte(pod), "Pod", s.namespace, s.pod+".json")); err != nil {
+		if err := errors.Join(lab.NewSpace(s.space), pods.writeFile([]byte(pod), "Pod", s.namespace, s.pod+".json")); err != nil {
 			return all, err
 		}
 	}

@@ -14,7 +14,6 @@ import (
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/dataplane_linux/iptables"
 	"github.com/felid-net/felid/datastore"
-	"github.com/felid-net/felid/datastore/local"
 	"github.com/felid-net/felid/internal/lab"
 	"github.com/felid-net/felid/test/bench/workload"
 )
@@ -25,7 +24,7 @@ const eventLink = "calinew00000"
 // events measures from just before the put of one object to the last change of the tables: a policy of six rules for 100 local endpoints, and a
 // local endpoint more. Its going is not measured.
 func (b *bench) events(w *world, p *process) error {
-	store, err := local.Open(w.store(), local.Options{})
+	store, err := w.store.open()
 	if err != nil {
 		return err
 	}

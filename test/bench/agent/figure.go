@@ -15,6 +15,7 @@ import (
 // bench is one set of measurements.
 type bench struct {
 	bin, backend string
+	store        string // a name of stores
 	only         []string
 	ipv6, header bool
 	runs         int

@@ -15,7 +15,6 @@ import (
 
 	v3 "github.com/felid-net/felid/api/v3"
 	"github.com/felid-net/felid/datastore"
-	"github.com/felid-net/felid/datastore/local"
 	"github.com/felid-net/felid/internal/lab"
 	"github.com/felid-net/felid/test/bench/workload"
 )
@@ -36,7 +35,7 @@ func incAnchor() []v3.Object {
 
 // labels measures from just before the put of a remote endpoint's label to its address being in the kernel's set, or out of it.
 func (b *bench) labels(w *world, p *process) error {
-	store, err := local.Open(w.store(), local.Options{})
+	store, err := w.store.open()
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ func main() {
 	b := bench{}
 	flag.StringVar(&b.bin, "bin", "bin", "folder with felid and felid-cni")
 	backends := flag.String("backends", "legacy,nft", "variants of iptables")
+	flag.StringVar(&b.store, "store", "local", "the datastore: local, a directory on tmpfs; or etcd, a real one, as the figures of Calico's agent were measured with")
 	flag.BoolVar(&b.ipv6, "ipv6", false, "measure with IPv6 on; there are no bars for it")
 	flag.IntVar(&b.runs, "n", 5, "cold starts and restarts of each, of which the median counts")
 	only := flag.String("only", "cold,w3,restart,label,events,idle,churn,cni", "what to measure, comma-separated")
@@ -28,6 +29,10 @@ func main() {
 	flag.BoolVar(&b.header, "header", false, "print the head of the table and the machine first")
 	flag.Parse()
 	b.only = strings.Split(*only, ",")
+	if stores[b.store] == nil {
+		fmt.Fprintf(os.Stderr, "error: -store %s; valid: local, etcd\n", b.store)
+		os.Exit(2)
+	}
 	log.SetOutput(io.Discard) // the netlink library tells there of attributes that it does not know
 	if err := b.run(strings.Split(*backends, ",")); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)

@@ -22,7 +22,7 @@ type startOf struct {
 func (b *bench) cold(name string, objects []v3.Object) error {
 	var starts []startOf
 	for range b.runs {
-		w, err := newWorld(b.bin, objects, b.flags()...)
+		w, err := b.newWorld(objects)
 		if err != nil {
 			return err
 		}

@@ -13,7 +13,7 @@ import (
 
 // warm measures on one agent: label changes and idling. Then its restarts with the kernel already right.
 func (b *bench) warm(objects []v3.Object) error {
-	w, err := newWorld(b.bin, append(slices.Clone(objects), incAnchor()...), b.flags()...)
+	w, err := b.newWorld(append(slices.Clone(objects), incAnchor()...))
 	if err != nil {
 		return err
 	}

@@ -34,23 +34,27 @@ type world struct {
 	dir   string // on tmpfs
 	bin   string
 	flags []string
+	store backing
 }
 
 // newWorld writes the objects into a store on tmpfs and makes an interface for each local endpoint.
-func newWorld(bin string, objects []v3.Object, flags ...string) (*world, error) {
+func (b *bench) newWorld(objects []v3.Object) (*world, error) {
 	dir, err := os.MkdirTemp(tmpfs, prefix)
 	if err != nil {
 		return nil, err
 	}
-	w := &world{dir: dir, bin: bin, flags: flags}
-	if err := errors.Join(lab.NewSpace(nodeSpace), lab.NewSpace(podSpace)); err != nil {
+	w := &world{dir: dir, bin: b.bin, flags: b.flags()}
+	if err = errors.Join(lab.NewSpace(nodeSpace), lab.NewSpace(podSpace)); err == nil {
+		w.store, err = stores[b.store](dir)
+	}
+	if err == nil {
+		err = w.store.fill(objects)
+	}
+	if err != nil {
 		return nil, errors.Join(err, w.close())
 	}
 	var links []string
 	for _, o := range objects {
-		if err := w.write(o); err != nil {
-			return nil, errors.Join(err, w.close())
-		}
 		if wep, ok := o.(*v3.WorkloadEndpoint); ok && wep.Spec.Node == workload.Node {
 			links = append(links, wep.Spec.InterfaceName)
 		}
@@ -59,25 +63,6 @@ func newWorld(bin string, objects []v3.Object, flags ...string) (*world, error) 
 		return nil, errors.Join(err, w.close())
 	}
 	return w, nil
-}
-
-func (w *world) store() string { return filepath.Join(w.dir, "store") }
-
-// write puts an object where the local store keeps its own.
-func (w *world) write(o v3.Object) error {
-	data, err := v3.Encode(o)
-	if err != nil {
-		return err
-	}
-	return w.writeFile(data, string(o.GetKind()), o.GetNamespace(), o.GetName()+".json")
-}
-
-func (w *world) writeFile(data []byte, elements ...string) error {
-	path := filepath.Join(slices.Insert(elements, 0, w.store())...)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(path, data, 0o644)
 }
 
 // addLinks makes the veths, their other ends in the pods' namespace, all up.
@@ -113,8 +98,11 @@ func allUp() error {
 	return nil
 }
 
-func (w *world) close() error {
-	return errors.Join(lab.RemoveSpace(nodeSpace), lab.RemoveSpace(podSpace), os.RemoveAll(w.dir))
+func (w *world) close() (err error) {
+	if w.store != nil {
+		err = w.store.close()
+	}
+	return errors.Join(err, lab.RemoveSpace(nodeSpace), lab.RemoveSpace(podSpace), os.RemoveAll(w.dir))
 }
 
 func (w *world) socket() string { return filepath.Join(w.dir, "cni.sock") }
@@ -122,7 +110,7 @@ func (w *world) socket() string { return filepath.Join(w.dir, "cni.sock") }
 // command is an agent of this world, not started yet.
 func (w *world) command() *exec.Cmd {
 	args := slices.Concat([]string{
-		"agent", "--node", workload.Node, "--datastore", "local:" + w.store(), "--socket", w.socket(),
+		"agent", "--node", workload.Node, "--datastore", w.store.flag(), "--socket", w.socket(),
 		"--state-dir", w.dir, "--listen", listen, "--interface-prefix", "cali", "--log-level", "error",
 		"--iptables-lock-file", filepath.Join(w.dir, "xtables.lock"),
 	}, w.flags)
@@ -149,7 +137,8 @@ func cleanUp() error {
 	dirs, _ := filepath.Glob(filepath.Join(tmpfs, prefix+"*"))
 	var errs []error
 	for _, dir := range dirs {
-		killAgent(dir)
+		kill("--state-dir", dir)
+		kill("--data-dir", filepath.Join(dir, "etcd"))
 	}
 	for _, space := range spaces {
 		errs = append(errs, lab.RemoveSpace(filepath.Base(space)))
@@ -160,12 +149,12 @@ func cleanUp() error {
 	return errors.Join(errs...)
 }
 
-// killAgent ends the process that works in dir, if there is one.
-func killAgent(dir string) {
+// kill ends the process that has this flag, if there is one.
+func kill(flag, value string) {
 	processes, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range processes {
 		text, err := os.ReadFile(path)
-		if err == nil && strings.Contains(string(text), "\x00--state-dir\x00"+dir+"\x00") {
+		if err == nil && strings.Contains(string(text), "\x00"+flag+"\x00"+value+"\x00") {
 			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
