@@ -1,0 +1,157 @@
+package gate_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/felid-net/felid/cni"
+	"github.com/felid-net/felid/dataplane_windows/hns"
+	"github.com/felid-net/felid/test/windows/emulator"
+)
+
+// TestGate: felid-cni.exe answers when policy is in force in HNS, and not before, and what the other plugin answered goes on as it was.
+func TestGate(t *testing.T) {
+	for _, build := range []int{emulator.Server2022, emulator.Server2025} {
+		t.Run(fmt.Sprint(build), func(t *testing.T) {
+			n := newNode(t, build)
+			n.start(t)
+			p := n.connect(t, "web-1", "10.224.0.7")
+			if !n.reaches(t, stranger, p) {
+				t.Fatal("without a list everything should come through: this test would prove nothing")
+			}
+			reached, release := make(chan struct{}, 100), make(chan struct{})
+			disarm := n.Inject(emulator.Fault{Op: emulator.OpModify, Kind: hns.KindEndpoint, ID: p.endpoint, Do: func() { reached <- struct{}{}; <-release }})
+			add := n.begin(t, cni.Add, p)
+			<-reached
+			select {
+			case <-add.ended:
+				t.Fatalf("it answered before HNS had the list: %v %s", add.failed, add.out.String())
+			case <-time.After(300 * time.Millisecond):
+			}
+			disarm()
+			close(release)
+			result, failure := add.wait(t)
+			if !n.policed(t, p) {
+				t.Error("it answered, but policy is not in force")
+			}
+			var got, want bytes.Buffer
+			if failure != nil || json.Compact(&got, result) != nil || json.Compact(&want, []byte(p.result())) != nil || got.String() != want.String() {
+				t.Errorf("%v\n%s\nwant\n%s", failure, result, p.result())
+			}
+			if rec := n.record(t, "web-1"); rec == nil || rec.Spec.InterfaceName != p.endpoint || rec.Spec.IPNetworks[0] != p.addr+"/32" {
+				t.Errorf("record %+v, want endpoint %s", rec, p.endpoint)
+			}
+			n.mustCall(t, cni.Check, p)
+			n.mustCall(t, cni.Del, p)
+			if rec := n.record(t, "web-1"); rec != nil {
+				t.Errorf("after DEL: %+v", rec)
+			}
+			if n.reaches(t, friend, p) {
+				t.Error("after DEL, until the other plugin deletes the endpoint, it is open")
+			}
+			n.mustCall(t, cni.Del, p)
+			if err := n.agent.Stop(); err != nil {
+				t.Errorf("stopping the agent: %v", err)
+			}
+		})
+	}
+}
+
+// TestGateWithoutAgent: no pod starts while no agent answers, and those that go, go.
+func TestGateWithoutAgent(t *testing.T) {
+	n := newNode(t, emulator.Server2022)
+	n.start(t)
+	p, waits := n.connect(t, "web-1", "10.224.0.7"), n.connect(t, "waits", "10.224.0.8")
+	n.mustCall(t, cni.Add, p)
+	reached, release := make(chan struct{}, 100), make(chan struct{})
+	defer close(release)
+	n.Inject(emulator.Fault{Op: emulator.OpModify, Kind: hns.KindEndpoint, ID: waits.endpoint, Do: func() { reached <- struct{}{}; <-release }})
+	add := n.begin(t, cni.Add, waits)
+	<-reached
+	n.agent.Kill()
+	_, err := add.wait(t)
+	wantCode(t, "ADD while the agent dies", err, 11)
+	start := time.Now()
+	for verb, code := range map[string]uint{cni.Add: 11, cni.Check: 11, cni.Status: 50} {
+		_, err := n.call(t, verb, p)
+		wantCode(t, verb, err, code)
+		if err != nil && !strings.Contains(err.Msg, n.pipe) {
+			t.Errorf("%s: %v; want it to name the pipe", verb, err)
+		}
+	}
+	n.mustCall(t, cni.Del, p)
+	if took := time.Since(start); took > 30*time.Second {
+		t.Errorf("four calls took %s: a pipe that is not there was waited for", took)
+	}
+	if !n.policed(t, p) {
+		t.Error("the lists went with the agent")
+	}
+}
+
+// TestGateAfterAll: a container of which nothing is left is deleted; what the agent had on record of it went with it.
+func TestGateAfterAll(t *testing.T) {
+	n := newNode(t, emulator.Server2025)
+	n.start(t)
+	lost, rebooted := n.connect(t, "lost", "10.224.0.7"), n.connect(t, "rebooted", "10.224.0.8")
+	n.mustCall(t, cni.Add, lost)
+	n.mustCall(t, cni.Add, rebooted)
+	n.Vanish(hns.KindNamespace, lost.namespace)
+	n.Vanish(hns.KindEndpoint, lost.endpoint)
+	n.mustCall(t, cni.Del, lost)
+	n.agent.Kill()
+	n.Reboot()
+	n.makeNetwork(t)
+	if err := os.Remove(n.path("net.d", "00-felid.conflist")); err != nil { // so that it is seen when the next agent has begun
+		t.Fatal(err)
+	}
+	n.start(t)
+	for _, p := range []pod{lost, rebooted} {
+		if rec := n.record(t, p.name); rec != nil {
+			t.Errorf("%s is still on record: %+v", p.name, rec)
+		}
+		n.mustCall(t, cni.Del, p)
+	}
+	again := n.connect(t, "rebooted", "10.224.0.8")
+	n.mustCall(t, cni.Add, again)
+	if !n.policed(t, again) {
+		t.Error("the pod's next container is not policed")
+	}
+}
+
+// TestSecondAgent: two agents don't share a pipe: the second ends, and says why.
+func TestSecondAgent(t *testing.T) {
+	n := newNode(t, emulator.Server2022)
+	n.start(t)
+	second := n.run(t)
+	<-second.Ended()
+	if err := second.Stop(); err == nil || !strings.Contains(second.Output(), n.pipe+": another agent holds it") {
+		t.Errorf("%v:\n%s", err, second.Output())
+	}
+	n.mustCall(t, cni.Add, n.connect(t, "web-1", "10.224.0.7"))
+}
+
+// TestListIsFollowed: the other plugin writes its list anew while the agent runs, and felid's copy follows.
+func TestListIsFollowed(t *testing.T) {
+	n := newNode(t, emulator.Server2022)
+	n.start(t)
+	for _, mode := range []string{"bridge", "transparent"} {
+		n.setOthers(t, strings.Replace(others, "tunnel", mode, 1))
+		eventually(t, func() error {
+			text, err := os.ReadFile(n.path("net.d", "00-felid.conflist"))
+			if err == nil && !strings.Contains(string(text), mode) {
+				err = errors.New("the change is not followed: " + string(text))
+			}
+			if err == nil {
+				_, err = n.felids()
+			}
+			return err
+		})
+	}
+	n.mustCall(t, cni.Add, n.connect(t, "web-1", "10.224.0.7"))
+}
