@@ -29,14 +29,13 @@ type writer struct {
 // add writes a rule as ACLs: one for each family of which it names addresses, and for each part of lists that are too long. A rule
 // without addresses in any family of the writer's leaves nothing.
 func (w *writer) add(rule flatten.Rule) {
-	acl := hns.ACL{Action: hns.Block, Direction: hns.Out, RuleType: hns.Switch, Protocols: protocolText(rule.Protocols)}
+	acl := hns.ACL{Action: hns.Block, Direction: directionOf(w.dir), RuleType: hns.Switch, Protocols: protocolText(rule.Protocols)}
 	if rule.Action == dataplane.Allow {
 		acl.Action = hns.Allow
 	}
 	name := w.name(rule.From)
 	localPorts, remotePorts := rule.SrcPorts, rule.DstPorts
 	if w.dir == dataplane.Ingress {
-		acl.Direction = hns.In
 		localPorts, remotePorts = rule.DstPorts, rule.SrcPorts
 	}
 	for _, addrs := range w.addresses(&rule) {
@@ -76,6 +75,13 @@ func (w *writer) name(from flatten.Origin) string {
 		parts = append(parts, strconv.Itoa(from.Index))
 	}
 	return strings.Join(parts, "/")
+}
+
+func directionOf(dir dataplane.Direction) hns.Direction {
+	if dir == dataplane.Ingress {
+		return hns.In
+	}
+	return hns.Out
 }
 
 func directionText(dir dataplane.Direction) string {

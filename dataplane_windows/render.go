@@ -31,12 +31,13 @@ type Renderer struct {
 	state   *dataplane.State
 	options Options
 	symbols *flatten.Symbols
-	members map[SetRef]bool // whether there are any
+	members map[SetRef]bool  // whether there are any
+	parts   map[string]*part // by key: those of endpoints with the same policies
 }
 
 // NewRenderer is for one State.
 func NewRenderer(s *dataplane.State, o Options) *Renderer {
-	return &Renderer{state: s, options: o, symbols: flatten.NewSets(s.IPSets).Symbols(!o.Form.Sets), members: map[SetRef]bool{}}
+	return &Renderer{state: s, options: o, symbols: flatten.NewSets(s.IPSets).Symbols(!o.Form.Sets), members: map[SetRef]bool{}, parts: map[string]*part{}}
 }
 
 // filled tells whether a set has members.
@@ -65,43 +66,56 @@ func (r *Renderer) List(id dataplane.EndpointID) List {
 	case r.options.Form.Closed:
 		return List{ACLs: Closed(), Unsupported: []dataplane.Unsupported{{Reason: "HNS does not what felid relies on: everything is denied: " + string(id)}}}
 	}
-	r.symbols.Noted() // of the endpoint before
 	e := newRenderer(r, ep)
+	l := List{ACLs: hostPair()}
 	if e.ipv4Only {
-		e.unsupported = append(e.unsupported, dataplane.Unsupported{Reason: "HNS takes no IPv6 addresses in ACLs here: all IPv6 is denied: " + string(id)})
+		l.Unsupported = append(l.Unsupported, dataplane.Unsupported{Reason: "HNS takes no IPv6 addresses in ACLs here: all IPv6 is denied: " + string(id)})
 	}
-	acls := hostPair()
-	for _, dir := range []dataplane.Direction{dataplane.Ingress, dataplane.Egress} {
-		acls = append(acls, e.direction(dir)...)
-	}
-	return List{
-		ACLs: acls, Sets: sortedRefs(e.named), Expanded: r.symbols.Noted(), Present: sortedRefs(e.present), Absent: sortedRefs(e.absent),
-		Unsupported: e.unsupported,
-	}
+	in, out := e.policy(dataplane.Ingress), e.policy(dataplane.Egress)
+	l.add(dataplane.Ingress, e, in)
+	l.add(dataplane.Egress, e, out)
+	l.Sets, l.Present, l.Absent = merged(in.named, out.named, compareRefs), merged(in.present, out.present, compareRefs), merged(in.absent, out.absent, compareRefs)
+	l.Expanded = merged(in.expanded, out.expanded, cmp.Compare)
+	return l
 }
 
-func sortedRefs(refs map[SetRef]struct{}) []SetRef {
-	return slices.SortedFunc(maps.Keys(refs), func(a, b SetRef) int {
-		return cmp.Or(cmp.Compare(a.Set, b.Set), cmp.Compare(a.Family, b.Family))
-	})
+// add writes the ACLs of one direction, if they are not too many.
+func (l *List) add(dir dataplane.Direction, e *renderer, p *part) {
+	l.Unsupported = append(l.Unsupported, p.unsupported...)
+	before, full := e.before(dir)
+	if !full && !p.full && len(before)+len(p.acls) <= maxACLs {
+		l.ACLs = append(append(l.ACLs, before...), p.acls...)
+		return
+	}
+	l.Unsupported = append(l.Unsupported, dataplane.Unsupported{Direction: dir, Reason: "there are more rules than felid gives to HNS: everything is denied"})
+	l.ACLs = append(l.ACLs, closed(directionOf(dir), policyPriority))
+}
+
+// merged are the keys of two lists, sorted.
+func merged[K comparable](a, b []K, compare func(K, K) int) []K {
+	out := slices.Concat(a, b)
+	slices.SortFunc(out, compare)
+	return slices.Compact(out)
+}
+
+func compareRefs(a, b SetRef) int {
+	return cmp.Or(cmp.Compare(a.Set, b.Set), cmp.Compare(a.Family, b.Family))
 }
 
 // renderer is for one endpoint.
 type renderer struct {
 	*Renderer
-	ep *dataplane.Endpoint
+	*part // that is being made
+	ep    *dataplane.Endpoint
 	// own is where the endpoint may send from.
 	own flatten.Addrs
 	// families that the endpoint uses, and those of which it must be told that they are blocked.
 	families, blocked []uint8
 	ipv4Only          bool // it has IPv6 addresses, and HNS takes none: what is allowed to all is for IPv4
-	unsupported       []dataplane.Unsupported
-	// Sets that ACLs name, and those that rules ask for, with members and without.
-	named, present, absent map[SetRef]struct{}
 }
 
 func newRenderer(all *Renderer, ep *dataplane.Endpoint) *renderer {
-	r := &renderer{Renderer: all, ep: ep, named: map[SetRef]struct{}{}, present: map[SetRef]struct{}{}, absent: map[SetRef]struct{}{}}
+	r := &renderer{Renderer: all, ep: ep}
 	prefixes := append([]netip.Prefix(nil), ep.AllowedSources...)
 	has := map[uint8]bool{}
 	for _, a := range ep.Addresses {
@@ -130,47 +144,13 @@ func familyOf(a netip.Addr) uint8 {
 	return 6
 }
 
-// direction are the ACLs of one direction, with priorities.
-func (r *renderer) direction(dir dataplane.Direction) []hns.ACL {
-	before := r.writer(dir, slices.Concat(r.families, r.blocked), firstPriority, policyPriority-1)
+// before are the ACLs that come before those of policy.
+func (r *renderer) before(dir dataplane.Direction) (acls []hns.ACL, full bool) {
+	w := writer{dir: dir, families: slices.Concat(r.families, r.blocked), next: firstPriority, last: policyPriority - 1, count: map[string]int{}}
 	for _, rule := range r.beforePolicy(dir) {
-		before.add(rule)
+		w.add(rule)
 	}
-	rules, denied := r.symbols.Tiers(r.tiers(dir), maxRules)
-	for _, from := range denied {
-		r.report(dir, from, "its tiers would make too many rules without Pass: what it matches is denied")
-	}
-	policy := r.writer(dir, r.families, policyPriority, lastPriority)
-	for _, rule := range rules {
-		policy.add(rule)
-	}
-	if before.full || policy.full || len(before.acls)+len(policy.acls) > maxACLs {
-		r.report(dir, flatten.Origin{}, "there are more rules than felid gives to HNS: everything is denied")
-		closed := r.writer(dir, nil, policyPriority, policyPriority)
-		closed.add(flatten.Rule{Action: dataplane.Deny, From: flatten.Origin{Tier: "too-many-rules"}})
-		return closed.acls
-	}
-	return append(before.acls, policy.acls...)
-}
-
-func (r *renderer) writer(dir dataplane.Direction, families []uint8, first, last int) *writer {
-	return &writer{dir: dir, families: families, ipv4Only: r.ipv4Only, named: r.name, next: first, last: last, count: map[string]int{}}
-}
-
-// name is that of a set, and notes that the list needs it.
-func (r *renderer) name(ref SetRef) (string, bool) {
-	if !r.filled(ref) {
-		return "", false
-	}
-	r.named[ref] = struct{}{}
-	return ref.ID(), true
-}
-
-func (r *renderer) report(dir dataplane.Direction, from flatten.Origin, reason string) {
-	if from.Tier != "" {
-		reason = from.Tier + ": " + reason
-	}
-	r.unsupported = append(r.unsupported, dataplane.Unsupported{Policy: from.Policy, Direction: dir, Rule: from.Index, Reason: reason})
+	return w.acls, w.full
 }
 
 // linkAddrs are those by which IPv6 neighbours find one another (RFC 4861); HNS can't tell neighbour discovery from other ICMPv6.
@@ -214,9 +194,13 @@ func (r *renderer) probePorts(node flatten.Addrs) []flatten.Rule {
 	if r.state.Host.HostToWorkload != dataplane.HostToWorkloadProbePorts {
 		return nil
 	}
-	var rules []flatten.Rule
+	ports := map[uint8][]dataplane.PortRange{}
 	for _, p := range r.ep.Probes {
-		m := flatten.Match{Protocols: flatten.ProtocolsOf(p.Protocol), Src: node, DstPorts: flatten.PortsOf(dataplane.PortRange{Min: p.Port, Max: p.Port})}
+		ports[p.Protocol] = append(ports[p.Protocol], dataplane.PortRange{Min: p.Port, Max: p.Port})
+	}
+	var rules []flatten.Rule
+	for _, protocol := range slices.Sorted(maps.Keys(ports)) {
+		m := flatten.Match{Protocols: flatten.ProtocolsOf(protocol), Src: node, DstPorts: flatten.PortsOf(ports[protocol]...)}
 		if !m.Empty() {
 			rules = append(rules, flatten.Rule{Match: m, Action: dataplane.Allow, From: flatten.Origin{Tier: nameProbePort}})
 		}

@@ -105,9 +105,9 @@ func (r *renderer) hasMembers(m *flatten.Match) bool {
 			ref := SetRef{set.ID, family}
 			if r.filled(ref) {
 				some = true
-				r.present[ref] = struct{}{}
+				r.refer(refPresent, ref)
 			} else {
-				r.absent[ref] = struct{}{}
+				r.refer(refAbsent, ref)
 			}
 		}
 		has = has && some
@@ -131,7 +131,8 @@ func (r *renderer) reachable(dir dataplane.Direction, matches []flatten.Match) [
 			m = m.ExpandSrc()
 		}
 		if !local.All() && !(remote != nil && local.Whole()) { // an ACL that names a set has no room for addresses
-			*local = local.Intersect(r.local(dir))
+			*local = local.Intersect(r.localAddrs(dir))
+			r.local = true
 			if remote != nil {
 				*local = r.widened(dir, *local, m.Protocols)
 			}
@@ -143,7 +144,7 @@ func (r *renderer) reachable(dir dataplane.Direction, matches []flatten.Match) [
 	return out
 }
 
-func (r *renderer) local(dir dataplane.Direction) flatten.Addrs {
+func (r *renderer) localAddrs(dir dataplane.Direction) flatten.Addrs {
 	if dir == dataplane.Egress {
 		return r.own
 	}

@@ -40,9 +40,21 @@ func (m Match) Intersect(o Match) (Match, bool) {
 }
 
 // overlaps tells whether any packet is in both, whoever the members of sets are; it is cheaper than an intersection.
-func (m Match) overlaps(o Match) bool {
-	return !m.Protocols.Intersect(o.Protocols).Empty() && m.SrcPorts.overlaps(o.SrcPorts) && m.DstPorts.overlaps(o.DstPorts) &&
-		m.Src.overlaps(o.Src) && m.Dst.overlaps(o.Dst)
+func (m Match) overlaps(o Match) bool { return m.meets(&o) }
+
+// meets is overlaps without copies.
+func (m *Match) meets(o *Match) bool {
+	return m.DstPorts.overlaps(o.DstPorts) && m.SrcPorts.overlaps(o.SrcPorts) && m.Protocols.overlaps(&o.Protocols) && m.Src.overlaps(o.Src) && m.Dst.overlaps(o.Dst)
+}
+
+// anyMeets tells whether any of matches overlaps o.
+func anyMeets(matches []Match, o *Match) bool {
+	for i := range matches {
+		if matches[i].meets(o) {
+			return true
+		}
+	}
+	return false
 }
 
 // covers tells whether all packets of o are in m, as far as that is known without members of sets.

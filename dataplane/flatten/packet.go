@@ -28,9 +28,11 @@ func (m Match) Example() (Packet, bool) {
 	}, true
 }
 
-// Contains tells whether a packet is in m.
-func (m Match) Contains(p Packet) bool {
-	return m.Protocols.Contains(p.Protocol) && m.DstPorts.Contains(p.DstPort) && m.SrcPorts.Contains(p.SrcPort) && m.Src.Contains(p.Src) && m.Dst.Contains(p.Dst)
+// Contains tells whether a packet is in m, if its addresses are in the sets that m asks for.
+func (m Match) Contains(p Packet) bool { return m.contains(&p) }
+
+func (m *Match) contains(p *Packet) bool {
+	return m.DstPorts.Contains(p.DstPort) && m.Protocols.Contains(p.Protocol) && m.SrcPorts.Contains(p.SrcPort) && m.Src.Contains(p.Src) && m.Dst.Contains(p.Dst)
 }
 
 // first is the lowest address of a family of which a has some.

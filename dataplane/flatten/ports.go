@@ -152,6 +152,16 @@ func (p Protocols) Intersect(q Protocols) Protocols {
 	return p
 }
 
+// overlaps tells whether any protocol is in both.
+func (p *Protocols) overlaps(q *Protocols) bool {
+	for i := range p.missing {
+		if p.missing[i]|q.missing[i] != ^uint64(0) {
+			return true
+		}
+	}
+	return false
+}
+
 // Minus is what is in p and not in q.
 func (p Protocols) Minus(q Protocols) Protocols {
 	for i := range p.missing {

@@ -51,7 +51,7 @@ func needed(rules []Rule) []Rule {
 func shadowed(m Match, earlier []Rule) bool {
 	earlier = earlier[max(0, len(earlier)-reach):]
 	example, ok := m.Example()
-	if ok && !slices.ContainsFunc(earlier, func(r Rule) bool { return r.Contains(example) }) {
+	if ok && !contained(earlier, &example) {
 		return false
 	}
 	rest := []Match{m}
@@ -61,13 +61,23 @@ func shadowed(m Match, earlier []Rule) bool {
 	return len(rest) == 0
 }
 
+// contained tells whether any of rules has a packet.
+func contained(rules []Rule, p *Packet) bool {
+	for i := range rules {
+		if rules[i].contains(p) {
+			return true
+		}
+	}
+	return false
+}
+
 // decidedAlike tells whether later rules do the same to all packets of r, and which.
 func decidedAlike(r *Rule, later []Rule) (by []int, alike bool) {
 	later = later[:min(len(later), reach)]
 	rest := []Match{r.Match}
 	for i := range later {
 		next := &later[i]
-		if !slices.ContainsFunc(rest, next.Match.overlaps) {
+		if !anyMeets(rest, &next.Match) {
 			continue
 		}
 		if next.Action != r.Action {
@@ -83,7 +93,7 @@ func decidedAlike(r *Rule, later []Rule) (by []int, alike bool) {
 
 // left is what is possible of matches without another, whoever the members of sets are.
 func left(matches []Match, without Match) []Match {
-	if !slices.ContainsFunc(matches, without.overlaps) {
+	if !anyMeets(matches, &without) {
 		return matches
 	}
 	rest := each(matches, func(m Match) []Match { return m.knownLess(without) })
@@ -109,30 +119,35 @@ func partner(rules []Rule, r *Rule) int {
 	for i := len(rules) - 1; i >= max(0, len(rules)-reach); i-- {
 		other := &rules[i]
 		if other.Action != r.Action {
-			if other.Match.overlaps(r.Match) {
+			if other.Match.meets(&r.Match) {
 				return -1
 			}
-		} else if other.unlike(r.Match) <= 1 {
+		} else if other.mergeable(&r.Match) {
 			return i
 		}
 	}
 	return -1
 }
 
-// unlike is in how many sets two matches differ; those that ask for other IP sets differ too much.
-func (m Match) unlike(o Match) int {
-	n := 0
+// mergeable tells whether two matches differ in one set at most, and ask for the same IP sets.
+func (m *Match) mergeable(o *Match) bool {
 	if m.SrcSet != o.SrcSet || m.DstSet != o.DstSet {
-		n = 2
+		return false
 	}
-	for _, same := range []bool{
-		m.Protocols == o.Protocols, m.SrcPorts.Equal(o.SrcPorts), m.DstPorts.Equal(o.DstPorts), m.Src.Equal(o.Src), m.Dst.Equal(o.Dst),
-	} {
-		if !same {
-			n++
-		}
+	n := 0
+	if m.Protocols != o.Protocols {
+		n++
 	}
-	return n
+	if !m.DstPorts.Equal(o.DstPorts) {
+		n++
+	}
+	if n < 2 && !m.SrcPorts.Equal(o.SrcPorts) {
+		n++
+	}
+	if n < 2 && !m.Src.Equal(o.Src) {
+		n++
+	}
+	return n < 2 && (n == 0 || m.Dst.Equal(o.Dst)) // one set may differ
 }
 
 // take adds the packets of a rule that differs in one set.
