@@ -53,9 +53,10 @@ func Own(a hns.ACL) bool { return strings.HasPrefix(a.ID, aclMark) }
 // aclMark begins the ID of every ACL of ours.
 const aclMark = "felid/"
 
-// Closed is the list of an endpoint of which nothing is known that may pass.
+// Closed is the list of an endpoint of which nothing is known that may pass. Without the pair of type Host, which would open it all where there is one
+// layer alone (H6).
 func Closed() []hns.ACL {
-	return append(hostPair(), closed(hns.In, policyPriority), closed(hns.Out, policyPriority))
+	return []hns.ACL{closed(hns.In, policyPriority), closed(hns.Out, policyPriority)}
 }
 
 // closed blocks everything in a direction.
