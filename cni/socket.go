@@ -8,7 +8,7 @@ import (
 	"unicode"
 )
 
-// Conn is a connection to the agent.
+// Conn is a connection to the agent, to be written to and read from in turn.
 type Conn interface {
 	io.ReadWriteCloser
 	SetDeadline(time.Time) error

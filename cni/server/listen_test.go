@@ -90,7 +90,9 @@ func TestServeRefusesWhatIsNoRequest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		go func() { _, _ = conn.Write([]byte(tt.send)) }()
+		if _, err := conn.Write([]byte(tt.send)); err != nil {
+			t.Fatal(err)
+		}
 		resp := new(cni.Response)
 		if err := cni.ReadMessage(conn, resp); err != nil || resp.Error == nil || resp.Error.Code != tt.code || resp.Error.Msg == "" {
 			t.Errorf("%s: %+v, %v, want code %d", tt.name, resp.Error, err, tt.code)

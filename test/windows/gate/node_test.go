@@ -1,3 +1,4 @@
+// Package gate_test runs the gate of a Windows node under Wine: felid-cni.exe, felid.exe, the pipe between them, and HNS emulated.
 package gate_test
 
 import (
