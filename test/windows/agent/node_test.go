@@ -1,0 +1,215 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/dataplane/dptest"
+	"github.com/felid-net/felid/dataplane_windows/hns"
+	"github.com/felid-net/felid/test/kubernetes"
+	"github.com/felid-net/felid/test/windows/emulator"
+	"github.com/felid-net/felid/test/windows/wine"
+)
+
+func TestMain(m *testing.M) { os.Exit(kubernetes.Main(m)) }
+
+// patience bounds what takes a second or two on a machine that is not busy.
+const patience = 60 * time.Second
+
+func eventually(t *testing.T, what string, done func() (bool, string)) {
+	t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		ok, why := done()
+		if ok {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("not within %s: %s: %s", patience, what, why)
+		}
+	}
+}
+
+// node is a Windows node, whose network is somebody else's: an HNS network with the endpoints of two pods, web and app.
+type node struct {
+	*wine.Node
+	exe       string
+	folder    string            // of resources, state and logs
+	listen    string            // of the agent
+	endpoints map[string]string // IDs, by pod
+}
+
+var (
+	web = netip.MustParseAddr("10.240.0.11")
+	app = netip.MustParseAddr("10.240.0.12")
+)
+
+func newNode(t *testing.T, o emulator.Options, w wine.Options) *node {
+	t.Helper()
+	n := &node{Node: wine.NewNode(t, o), exe: wine.Program(t, "./cmd/felid", w), folder: t.TempDir(), listen: freeAddress(t), endpoints: map[string]string{}}
+	calls := hns.NewClient(n.Calls())
+	network, err := calls.CreateNetwork(hns.NewNetwork{Name: "azure", Type: "L2Bridge", Subnets: []hns.Subnet{
+		{Prefix: netip.MustParsePrefix("10.240.0.0/16"), Gateway: netip.MustParseAddr("10.240.0.1")}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, addr := range map[string]netip.Addr{"web": web, "app": app} {
+		endpoint, err := calls.CreateEndpoint(hns.NewEndpoint{Name: name, Network: network.ID, Addresses: []netip.Prefix{netip.PrefixFrom(addr, 16)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		namespace, err := calls.CreateNamespace("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := calls.Attach(namespace.ID, endpoint.ID); err != nil {
+			t.Fatal(err)
+		}
+		n.endpoints[name] = endpoint.ID
+	}
+	return n
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// path of a file of the node, as Linux names it.
+func (n *node) path(name string) string { return filepath.Join(n.folder, name) }
+
+// write makes a file of the node.
+func (n *node) write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(n.path(name)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(n.path(name), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// flags of an agent of the node.
+func (n *node) flags(datastore string) []string {
+	return []string{"agent", "--node", "win-1", "--datastore", datastore, "--state-dir", wine.Path(n.path("state")), "--listen", n.listen,
+		"--socket", `\\.\pipe\felid-` + strings.ReplaceAll(n.listen, ":", "-")}
+}
+
+// ask gets something from the agent.
+func (n *node) ask(t *testing.T, path string) (status int, body string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.listen+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return response.StatusCode, string(data)
+}
+
+// awaitReady waits until everything is in force.
+func (n *node) awaitReady(t *testing.T, output func() string) {
+	t.Helper()
+	eventually(t, "the agent is ready", func() (bool, string) {
+		status, body := n.ask(t, "/readyz")
+		return status == http.StatusOK, body + "\n" + output()
+	})
+}
+
+// ports of different connections.
+var nextPort = uint16(30000)
+
+// passes tells what becomes of a new connection from web to app.
+func (n *node) passes(t *testing.T, port uint16) bool {
+	t.Helper()
+	nextPort++
+	v, err := n.Verdict(emulator.Packet{From: n.endpoints["web"], To: n.endpoints["app"],
+		Tuple: dptest.Tuple{Src: web, Dst: app, Protocol: dataplane.ProtoTCP, SrcPort: nextPort, DstPort: port}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v.Action == dataplane.Allow
+}
+
+// awaitPort waits until a port of app is as it should be.
+func (n *node) awaitPort(t *testing.T, port uint16, open bool, output func() string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("port %d of app is open: %t", port, open), func() (bool, string) { return n.passes(t, port) == open, output() })
+}
+
+// lists are the ACLs of both pods, as HNS has them.
+func (n *node) lists(t *testing.T) string {
+	t.Helper()
+	var all bytes.Buffer
+	for _, name := range []string{"app", "web"} {
+		e, err := hns.NewClient(n.Calls()).Endpoint(n.endpoints[name])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, raw := range e.Raw {
+			fmt.Fprintf(&all, "%s %s\n", name, raw)
+		}
+	}
+	return all.String()
+}
+
+// modifies counts the changes of endpoints that HNS was asked for.
+func (n *node) modifies() int {
+	calls, _ := n.Count(emulator.OpModify, hns.KindEndpoint)
+	return calls
+}
+
+const pods = `apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {kubernetes.io/metadata.name: shop}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: shop, labels: {run: web}}
+spec: {nodeName: win-1, containers: [{name: c, image: x}]}
+status: {phase: Running, podIP: 10.240.0.11, podIPs: [{ip: 10.240.0.11}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: app, namespace: shop, labels: {run: app}}
+spec: {nodeName: win-1, containers: [{name: c, image: x}]}
+status: {phase: Running, podIP: 10.240.0.12, podIPs: [{ip: 10.240.0.12}]}
+`
+
+// appFromWeb lets web reach one port of app.
+func appFromWeb(port uint16) string {
+	return fmt.Sprintf(`apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: app, namespace: shop}
+spec:
+  podSelector: {matchLabels: {run: app}}
+  policyTypes: [Ingress]
+  ingress:
+  - from: [{podSelector: {matchLabels: {run: web}}}]
+    ports: [{protocol: TCP, port: %d}]
+`, port)
+}
