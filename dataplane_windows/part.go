@@ -46,6 +46,9 @@ func (r *renderer) policy(dir dataplane.Direction) *part {
 	for _, rule := range rules {
 		w.add(rule)
 	}
+	if n := len(w.acls); r.ipv4Only && w.acls[n-1].Action == hns.Allow {
+		w.add(flatten.Rule{Action: dataplane.Deny, From: flatten.Origin{Tier: nameNoFamily}}) // no packet is left to HNS's default (H5)
+	}
 	p.acls, p.full, p.expanded = w.acls, w.full, r.symbols.Noted()
 	for i, list := range []*[]SetRef{&p.named, &p.present, &p.absent} {
 		*list = slices.SortedFunc(maps.Keys(p.refs[i]), compareRefs)

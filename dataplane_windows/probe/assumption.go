@@ -30,9 +30,9 @@ func (a *Assumption) UnmarshalText(b []byte) error {
 
 // The parts that assumptions play. Those in none of the lists are about calls, and show when they fail.
 var (
-	// plain are what lists of plain addresses lean on, and what nothing but packets shows: where one is false, a list may let through what
-	// policy denies.
-	plain = []Assumption{1, 2, 3, 4, 6, 7, 8, 10, 11, 15, 18}
+	// plain are what lists of plain addresses lean on, and what nothing but a trial shows: where one is false, a list may let through what
+	// policy denies. (Where H23 is false, each list but the first does.)
+	plain = []Assumption{1, 2, 3, 4, 6, 7, 8, 10, 11, 15, 18, 23}
 	// sets are what lists that name sets lean on besides.
 	sets = []Assumption{34, 35, 36, 39, 40, 41}
 	// ipv6 is what ACLs with IPv6 addresses lean on besides.

@@ -82,8 +82,8 @@ func TestEachAssumptionFalse(t *testing.T) {
 	full := windows.Form{IPv6: true, Sets: true}
 	plain, closed, four := windows.Form{IPv6: true}, windows.Form{Closed: true}, windows.Form{Sets: true}
 	forms := map[probe.Assumption]windows.Form{
-		1: closed, 2: closed, 3: closed, 6: closed, 7: closed, 8: closed, 10: closed, 11: closed, 15: closed, 18: closed,
-		9: four, 23: {}, 12: four, 34: plain, 35: plain, 36: plain, 39: plain, 40: plain, 41: plain,
+		1: closed, 2: closed, 3: closed, 6: closed, 7: closed, 8: closed, 10: closed, 11: closed, 15: closed, 18: closed, 23: closed,
+		9: four, 12: four, 34: plain, 35: plain, 36: plain, 39: plain, 40: plain, 41: plain,
 	}
 	for _, build := range []int{emulator.Server2022, emulator.Server2025} {
 		for _, a := range dptest.Assumptions() {
