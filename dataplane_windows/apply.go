@@ -118,6 +118,7 @@ func (d *Driver) putLists(ctx context.Context) (again bool) {
 	d.mu.Lock()
 	var due []write
 	now := time.Now()
+	clear(d.covers)
 	for p := range d.pending {
 		if w, ok := d.plan(p, now); ok {
 			due = append(due, w)
@@ -160,8 +161,8 @@ type write struct {
 	hurry  hurry
 	target []hns.ACL // of which own was composed
 	own    []hns.ACL
-	all    []json.RawMessage
-	kept   foreign
+	all    []json.RawMessage // nil: not written out yet
+	kept   []json.RawMessage // those of others
 }
 
 // hurry is the order in which lists are written.
@@ -189,20 +190,20 @@ func (d *Driver) plan(p *port, now time.Time) (write, bool) {
 		p.err = err
 		return write{}, false
 	}
-	if len(w.kept.raw) == len(p.foreign.raw) && sameACLs(w.own, p.stands) {
-		p.stands = w.own // one copy
+	if len(w.kept) == len(p.foreign) && p.holds(w.own) {
+		p.stands, p.asRead = w.own, false // one copy
 		d.settled(p, target)
 		return write{}, false
 	}
 	switch {
 	case !p.ours():
 		w.hurry = first
-	case onlyOpens(p.stands, w.own):
+	case d.covers.onlyOpens(p.stands, w.own):
 		w.hurry = opens
 	default:
 		w.hurry = closes
 	}
-	if due := p.written.Add(d.cfg.Coalesce); w.hurry == opens && now.Before(due) && !p.drifted && !sameACLs(p.stands, closedList) {
+	if due := p.written.Add(d.cfg.Coalesce); w.hurry == opens && now.Before(due) && !p.drifted && !sameText(p.stands, closedList) {
 		d.wake(due)
 		return write{}, false
 	}
@@ -244,21 +245,30 @@ func (d *Driver) settled(p *port, target []hns.ACL) {
 // compose puts a list of ours among what others have at the port.
 func compose(p *port, target []hns.ACL) (write, error) {
 	w := write{port: p, target: target}
-	c := Compose(target, p.foreign.raw)
+	if len(p.foreign) == 0 {
+		w.own, p.conflicts = target, nil
+		return w, nil
+	}
+	if c := &p.composed; !sameSlice(c.target, target) || !sameSlice(c.foreign, p.foreign) {
+		*c = composed{target, p.foreign, Compose(target, p.foreign)}
+	}
+	c := &p.composed.Composition
 	p.conflicts = c.Conflicts
 	if c.Engine != "" {
 		return w, fmt.Errorf("%s polices %s: felid does not write there", c.Engine, p.name)
 	}
-	w.all = c.ACLs
-	for _, raw := range c.ACLs {
-		acl, err := hns.ParseACL(raw)
-		if err == nil && Own(acl) {
-			w.own = append(w.own, acl)
-			continue
-		}
-		w.kept.acls, w.kept.raw = append(w.kept.acls, acl), append(w.kept.raw, raw)
-	}
+	w.own, w.kept, w.all = c.Own, c.ACLs[:c.Kept], c.ACLs
 	return w, nil
+}
+
+// settings are the whole list.
+func (w *write) settings() []json.RawMessage {
+	if w.all == nil {
+		for _, a := range w.own {
+			w.all = append(w.all, a.Raw())
+		}
+	}
+	return w.all
 }
 
 // putACLs writes one list.
@@ -266,7 +276,7 @@ func (d *Driver) putACLs(w *write) job {
 	p := w.port
 	p.closeNow = false
 	before := p.trouble
-	return job{on: &p.object, call: d.asking(func() error { return d.cfg.HNS.PutACLs(p.id, w.all) }), note: func(err error) {
+	return job{on: &p.object, call: d.asking(func() error { return d.cfg.HNS.PutACLs(p.id, w.settings()) }), note: func(err error) {
 		if err != nil {
 			d.notWritten(p, err)
 			return
@@ -275,7 +285,7 @@ func (d *Driver) putACLs(w *write) job {
 		if p.drifted {
 			d.stats.Repairs++
 		}
-		p.stands, p.foreign, p.written = w.own, w.kept, time.Now()
+		p.stands, p.asRead, p.foreign, p.written = w.own, false, w.kept, time.Now()
 		p.writes++
 		if !sameSlice(w.target, p.want) {
 			p.trouble = before // it is closed for want of something better

@@ -99,7 +99,7 @@ func (d *Driver) renderEndpoint(r *Renderer, ep *dataplane.Endpoint, id dataplan
 		d.seen.unbound = true
 	}
 	list := r.List(id)
-	if e.list.ACLs != nil && sameACLs(list.ACLs, e.list.ACLs) && slices.Equal(list.Sets, e.list.Sets) {
+	if e.list.ACLs != nil && sameText(list.ACLs, e.list.ACLs) && slices.Equal(list.Sets, e.list.Sets) {
 		list.ACLs = e.list.ACLs
 	}
 	e.list, e.effects = list, effectsOf(&list)
@@ -115,39 +115,19 @@ func (d *Driver) renderEndpoint(r *Renderer, ep *dataplane.Endpoint, id dataplan
 	}
 }
 
-// changeSets makes the sets anew that moved and are in use. nil changes are every set.
+// changeSets makes the sets anew that moved and are in use.
 func (d *Driver) changeSets(r *Renderer, s *dataplane.State, changes *dataplane.Changes) {
 	for ref := range d.wanted.sets {
-		var delta *dataplane.SetDelta
-		if changes != nil {
-			moved := false
-			if delta, moved = changes.IPSets[ref.Set]; !moved {
-				continue
-			}
-		}
-		if s.IPSets[ref.Set] == nil {
-			continue // no list will name it
+		if _, moved := changes.IPSets[ref.Set]; !moved || s.IPSets[ref.Set] == nil { // gone: no list will name it
+			continue
 		}
 		set := r.Set(ref)
 		if old := d.wanted.sets[ref]; old.Equal(set) || len(set.Members) == 0 { // an empty one is not written: no list will name it
 			continue
 		}
-		opens := d.opens(ref, delta)
 		d.wanted.sets[ref] = &set
-		d.setMoved(ref, opens)
+		d.setMoved(ref)
 	}
-}
-
-// opens tells whether a change of members only lets more through.
-func (d *Driver) opens(ref SetRef, delta *dataplane.SetDelta) bool {
-	if delta == nil || len(d.pending) > 0 {
-		return false // or unsure
-	}
-	does := effect(0)
-	for _, id := range d.wanted.index.Users(ref) {
-		does |= d.endpoints[id].effects[ref]
-	}
-	return does == allows && len(delta.Removed) == 0 || does == blocks && len(delta.Added) == 0
 }
 
 // forgetSets drops the sets that no list names any more.

@@ -108,17 +108,17 @@ func (c *driftCheck) compare(p *port, e *hns.Endpoint) bool {
 	if p.busy || !p.read || p.writes != c.writes[p] || c.d.mistrust != nil {
 		return false
 	}
-	stands, others := p.stands, p.foreign
+	stands, asRead, others := p.stands, p.asRead, p.foreign
 	c.d.tookPort(e)
-	if sameACLs(p.stands, stands) && slices.EqualFunc(p.foreign.raw, others.raw, sameText) {
-		p.stands = stands
+	if sameACLs(p.stands, stands) && slices.EqualFunc(p.foreign, others, sameRaw) {
+		p.stands, p.asRead, p.foreign = stands, asRead, others
 		return false
 	}
 	p.drifted, c.drifted = true, true
 	return true
 }
 
-func sameText(a, b json.RawMessage) bool { return bytes.Equal(a, b) }
+func sameRaw(a, b json.RawMessage) bool { return bytes.Equal(a, b) }
 
 // everything reads all that there is.
 func (c *driftCheck) everything() []job {
@@ -242,8 +242,8 @@ func (d *Driver) readBack(p *port) job {
 		d.verified = true
 		own, others := Split(&got)
 		switch {
-		case sameACLs(own, p.stands) && len(others) == len(p.foreign.raw):
-		case len(own) == 0 && len(others) == len(p.foreign.raw)+len(p.stands):
+		case sameACLs(own, p.stands) && len(others) == len(p.foreign) && slices.Equal(got.Others, p.types):
+		case len(own) == 0 && len(others) == len(p.foreign)+len(p.stands):
 			d.nameless = true
 			d.mistrust = errNameless
 			d.seen.stale = true
@@ -256,7 +256,7 @@ func (d *Driver) readBack(p *port) job {
 
 var (
 	errNameless  = errors.New("HNS does not give back the Ids of ACLs: those without one at the priorities that felid uses are taken for felid's")
-	errOtherList = errors.New("HNS does not hold the list of ACLs that it was given: policy may not be in force as written, and lists are not repaired")
+	errOtherList = errors.New("HNS does not hold the policies that it was given, and no others: policy may not be in force as written, and lists are not repaired")
 )
 
 // own tells whether an ACL is one of ours.

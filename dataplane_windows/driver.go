@@ -67,6 +67,7 @@ type Driver struct {
 	turnOf    int                 // which port CheckDrift looks at
 	verified  bool                // a list that was written has been read back
 	nameless  bool                // HNS gives no Ids back
+	covers    coverings           // found in this Apply
 	mistrust  error               // HNS does not hold what was written
 }
 
@@ -81,7 +82,7 @@ func New(cfg Config) (*Driver, error) {
 	d := &Driver{
 		cfg: cfg, log: cfg.Log, drift: make(chan struct{}, 1), done: make(chan struct{}), whole: true,
 		seen: newSightings(), service: object{name: "the service"}, wanted: newWanted(), endpoints: map[dataplane.EndpointID]*endpoint{},
-		ports: map[string]*port{}, networks: map[string]*network{}, pending: map[*port]struct{}{},
+		ports: map[string]*port{}, networks: map[string]*network{}, pending: map[*port]struct{}{}, covers: coverings{},
 	}
 	if cfg.Host != nil {
 		go d.follow(cfg.Host.Changed())

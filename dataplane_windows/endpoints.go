@@ -23,7 +23,9 @@ type port struct {
 	attached    bool // else it is known by its ID alone
 	read        bool // stands and foreign are what HNS holds, as far as we know
 	stands      []hns.ACL
-	foreign     foreign
+	asRead      bool              // stands is in HNS's writing
+	foreign     []json.RawMessage // the ACLs of others, as HNS gave them
+	composed    composed
 	drifted     bool      // somebody else changed what is ours
 	reread      bool      // after a write that failed, once
 	closeNow    bool      // nothing of ours stands, and what should can't be written: everything is denied for now
@@ -34,12 +36,22 @@ type port struct {
 	want      []hns.ACL              // ours; nil: nothing
 	sets      []SetRef               // that want names
 	conflicts []string               // with ACLs of others
+	types     []string               // of policies that are no ACLs
 }
 
-// foreign are the ACLs of others at a port, as HNS gave them.
-type foreign struct {
-	acls []hns.ACL
-	raw  []json.RawMessage
+// composed is a list of ours among those of others.
+type composed struct {
+	target  []hns.ACL
+	foreign []json.RawMessage
+	Composition
+}
+
+// holds tells whether a list of ours is what stands at the port.
+func (p *port) holds(own []hns.ACL) bool {
+	if p.asRead {
+		return sameACLs(own, p.stands)
+	}
+	return sameText(own, p.stands)
 }
 
 // ours tells whether something of ours stands at the port.
@@ -51,14 +63,15 @@ func (p *port) take(e *hns.Endpoint, own func(hns.ACL) bool) {
 	if p.busy {
 		return
 	}
-	p.read, p.stands, p.foreign = true, nil, foreign{}
+	p.read, p.stands, p.asRead, p.foreign = true, nil, true, nil
 	for i, acl := range e.ACLs {
 		if own(acl) {
 			p.stands = append(p.stands, acl)
-			continue
+		} else {
+			p.foreign = append(p.foreign, e.Raw[i])
 		}
-		p.foreign.acls, p.foreign.raw = append(p.foreign.acls, acl), append(p.foreign.raw, e.Raw[i])
 	}
+	p.types = e.Others
 }
 
 // sightings are how and when the driver looks for endpoints.

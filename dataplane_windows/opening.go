@@ -8,12 +8,15 @@ import (
 	"github.com/felid-net/felid/dataplane_windows/hns"
 )
 
+// coverings remembers of pairs of fields whether the first covers the second, as the lists of many endpoints have the same fields.
+type coverings map[[2]string]bool
+
 // onlyOpens tells whether a list allows all that another does, so that there is no hurry to write it. It looks for rules that came, went or were
 // widened, in order: where it says no, the list may yet only open.
-func onlyOpens(from, to []hns.ACL) bool {
+func (c coverings) onlyOpens(from, to []hns.ACL) bool {
 	for _, dir := range [...]hns.Direction{hns.In, hns.Out} {
 		for _, layer := range [...]hns.RuleType{hns.Host, hns.Switch} {
-			if !opensIn(of(from, dir, layer), of(to, dir, layer)) {
+			if !c.opensIn(of(from, dir, layer), of(to, dir, layer)) {
 				return false
 			}
 		}
@@ -23,11 +26,11 @@ func onlyOpens(from, to []hns.ACL) bool {
 
 // opensIn goes through both lists of one direction and layer: rules that allow may come, and rules that block may go; what stays must stay in its
 // order, and cover as much if it allows, or as little if it blocks.
-func opensIn(from, to []hns.ACL) bool {
+func (c coverings) opensIn(from, to []hns.ACL) bool {
 	i, j := 0, 0
 	for i < len(from) && j < len(to) {
 		switch {
-		case widens(&from[i], &to[j]):
+		case c.widens(&from[i], &to[j]):
 			i, j = i+1, j+1
 		case to[j].Action == hns.Allow && !stays(from[i:], &to[j]):
 			j++
@@ -61,24 +64,49 @@ func stays(from []hns.ACL, a *hns.ACL) bool {
 }
 
 // widens tells whether one rule in the place of another lets no less through.
-func widens(from, to *hns.ACL) bool {
+func (c coverings) widens(from, to *hns.ACL) bool {
 	if from.Action != to.Action || from.Protocols != to.Protocols || from.LocalPorts != to.LocalPorts || from.RemotePorts != to.RemotePorts {
 		return false
 	}
 	if to.Action != hns.Allow {
 		from, to = to, from
 	}
-	return covers(to.LocalAddresses, from.LocalAddresses) && covers(to.RemoteAddresses, from.RemoteAddresses)
+	return c.covers(to.LocalAddresses, from.LocalAddresses) && c.covers(to.RemoteAddresses, from.RemoteAddresses)
 }
 
 // covers tells whether a field of addresses has all that another has. Sets have other members, which it does not know.
-func covers(wide, narrow string) bool {
+func (c coverings) covers(wide, narrow string) bool {
 	if wide == narrow || wide == "" {
 		return true
 	}
 	if narrow == "" {
 		return false
 	}
+	pair := [2]string{wide, narrow}
+	covers, known := c[pair]
+	if !known {
+		covers = hasItems(wide, narrow) || hasAddresses(wide, narrow)
+		c[pair] = covers
+	}
+	return covers
+}
+
+// hasItems tells whether all items of a field are in another, in the same order.
+func hasItems(wide, narrow string) bool {
+	for item := range strings.SplitSeq(narrow, ",") {
+		for found := false; !found; {
+			if wide == "" {
+				return false
+			}
+			var other string
+			other, wide, _ = strings.Cut(wide, ",")
+			found = other == item
+		}
+	}
+	return true
+}
+
+func hasAddresses(wide, narrow string) bool {
 	w, ok := addrsOfText(wide)
 	n, also := addrsOfText(narrow)
 	return ok && also && n.Minus(w).Empty()

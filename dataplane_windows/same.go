@@ -10,13 +10,12 @@ import (
 // sameACLs tells whether two lists of ours do the same, in whatever order and writing HNS gave one of them back. What the rules are called by their
 // IDs is for people, and no reason to write a list.
 func sameACLs(a, b []hns.ACL) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	if sameSlice(a, b) || slices.EqualFunc(a, b, func(x, y hns.ACL) bool { x.ID = y.ID; return x == y }) {
-		return true
-	}
-	return slices.Equal(inOrder(a), inOrder(b))
+	return sameText(a, b) || len(a) == len(b) && slices.Equal(inOrder(a), inOrder(b))
+}
+
+// sameText is sameACLs of two lists in our own order and writing.
+func sameText(a, b []hns.ACL) bool {
+	return sameSlice(a, b) || slices.EqualFunc(a, b, func(x, y hns.ACL) bool { x.ID = y.ID; return x == y })
 }
 
 // inOrder is the list with its fields in one form, sorted.

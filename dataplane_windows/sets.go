@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/felid-net/felid/dataplane/flatten"
 	"github.com/felid-net/felid/dataplane_windows/hns"
 )
 
@@ -19,7 +20,6 @@ type network struct {
 	stands   map[SetRef]*hns.Set
 	need     map[SetRef]int      // ports of the network whose lists name it
 	moved    map[SetRef]struct{} // those that may not stand as they should
-	closing  bool                // one of moved must not wait
 	written  time.Time
 	extra    bool // sets may stand that nobody needs
 	sweeping object
@@ -45,7 +45,7 @@ func (d *Driver) needSets(p *port, sets []SetRef) {
 	n := d.network(p.network)
 	for _, ref := range sets {
 		if n.need[ref]++; n.need[ref] == 1 {
-			n.moved[ref], n.closing = struct{}{}, true
+			n.moved[ref] = struct{}{}
 		}
 	}
 	for _, ref := range p.sets {
@@ -61,13 +61,31 @@ func (d *Driver) needSets(p *port, sets []SetRef) {
 }
 
 // setMoved notes that a set has other members.
-func (d *Driver) setMoved(ref SetRef, opens bool) {
+func (d *Driver) setMoved(ref SetRef) {
 	for _, n := range d.networks {
 		if n.need[ref] > 0 {
 			n.moved[ref] = struct{}{}
-			n.closing = n.closing || !opens
 		}
 	}
+}
+
+// allOpen tells whether changed sets only let more through than those that stand. While lists are to be written, it is not sure.
+func (d *Driver) allOpen(n *network, changed []*hns.Set) bool {
+	if len(d.pending) > 0 {
+		return false
+	}
+	for _, set := range changed {
+		ref, _ := OwnSet(set.ID)
+		does := effect(0)
+		for _, id := range d.wanted.index.Users(ref) {
+			does |= d.endpoints[id].effects[ref]
+		}
+		old, now := flatten.AddrsOf(n.stands[ref].Members...), flatten.AddrsOf(set.Members...)
+		if !(does == allows && old.Minus(now).Empty() || does == blocks && now.Minus(old).Empty()) {
+			return false
+		}
+	}
+	return true
 }
 
 func (d *Driver) listNetworks() job {
@@ -99,7 +117,7 @@ func (d *Driver) tookNetworks(list []hns.Network) {
 			}
 		}
 		for ref := range n.need {
-			n.moved[ref], n.closing = struct{}{}, true
+			n.moved[ref] = struct{}{}
 		}
 	}
 	for id, n := range d.networks {
@@ -118,7 +136,7 @@ func (d *Driver) lostNetwork(n *network) {
 		return
 	}
 	for ref := range n.need {
-		n.moved[ref], n.closing = struct{}{}, true
+		n.moved[ref] = struct{}{}
 	}
 	d.seen.stale = true
 }
@@ -157,15 +175,14 @@ func (d *Driver) putSets(ctx context.Context) {
 		}
 		added, changed := n.sortMoved(d.wanted.sets)
 		if len(n.moved) == 0 {
-			n.closing = false
 			n.worked()
 			continue
 		}
 		due := n.written.Add(d.cfg.Coalesce)
-		switch hurry := n.closing || len(added) > 0 || len(d.pending) > 0; {
+		switch {
 		case !n.ready(now):
 			d.wake(n.retryAt)
-		case !hurry && now.Before(due):
+		case now.Before(due) && len(added) == 0 && d.allOpen(n, changed):
 			d.wake(due)
 		default:
 			jobs = append(jobs, d.putSetsOn(n, added, changed))
@@ -176,11 +193,10 @@ func (d *Driver) putSets(ctx context.Context) {
 }
 
 func (d *Driver) putSetsOn(n *network, added, changed []*hns.Set) job {
-	n.closing = false
 	a, c := copiesOf(added), copiesOf(changed)
 	return job{on: &n.object, call: d.asking(func() error { return d.cfg.HNS.PutSets(n.id, a, c) }), note: func(err error) {
 		if err != nil {
-			n.closing, n.read = true, false // what was written of it is not known
+			n.read = false // what was written of it is not known
 			d.seen.nets = true
 			if hns.NotFound(err) {
 				d.lostNetwork(n)
