@@ -22,7 +22,7 @@ func TestGate(t *testing.T) {
 			n := newNode(t, build)
 			n.start(t)
 			p := n.connect(t, "web-1", "10.224.0.7")
-			if !n.reaches(t, stranger, p) {
+			if !reaches(t, n.Server, stranger, p) {
 				t.Fatal("without a list everything should come through: this test would prove nothing")
 			}
 			reached, release := make(chan struct{}, 100), make(chan struct{})
@@ -37,7 +37,7 @@ func TestGate(t *testing.T) {
 			disarm()
 			close(release)
 			result, failure := add.wait(t)
-			if !n.policed(t, p) {
+			if !policed(t, n.Server, p) {
 				t.Error("it answered, but policy is not in force")
 			}
 			var got, want bytes.Buffer
@@ -52,7 +52,7 @@ func TestGate(t *testing.T) {
 			if rec := n.record(t, "web-1"); rec != nil {
 				t.Errorf("after DEL: %+v", rec)
 			}
-			if n.reaches(t, friend, p) {
+			if reaches(t, n.Server, friend, p) {
 				t.Error("after DEL, until the other plugin deletes the endpoint, it is open")
 			}
 			n.mustCall(t, cni.Del, p)
@@ -89,7 +89,7 @@ func TestGateWithoutAgent(t *testing.T) {
 	if took := time.Since(start); took > 30*time.Second {
 		t.Errorf("four calls took %s: a pipe that is not there was waited for", took)
 	}
-	if !n.policed(t, p) {
+	if !policed(t, n.Server, p) {
 		t.Error("the lists went with the agent")
 	}
 }
@@ -119,7 +119,7 @@ func TestGateAfterAll(t *testing.T) {
 	}
 	again := n.connect(t, "rebooted", "10.224.0.8")
 	n.mustCall(t, cni.Add, again)
-	if !n.policed(t, again) {
+	if !policed(t, n.Server, again) {
 		t.Error("the pod's next container is not policed")
 	}
 }

@@ -61,14 +61,18 @@ func newNode(t *testing.T, build int) *node {
 	}
 	n.makeNetwork(t)
 	n.setOthers(t, others)
-	// Of namespace web: pods may send anywhere, and nobody may send to them but one.
+	n.create(t, policies()...)
+	return n
+}
+
+// policies are of namespace web: pods may send anywhere, and nobody may send to them but one.
+func policies() []v3.Object {
 	policy := &v3.NetworkPolicy{Spec: v3.NetworkPolicySpec{PolicySpec: v3.PolicySpec{Tier: "default", Selector: "all()",
 		Types: []v3.PolicyType{v3.PolicyTypeIngress}, Ingress: []v3.Rule{{Action: v3.Allow, Source: v3.EntityRule{Nets: []string{friend + "/32"}}}}}}}
 	policy.Kind, policy.APIVersion, policy.Namespace, policy.Name = string(v3.KindNetworkPolicy), v3.APIVersion, "web", "friend"
 	profile := &v3.Profile{Spec: v3.ProfileSpec{Ingress: []v3.Rule{{Action: v3.Allow}}, Egress: []v3.Rule{{Action: v3.Allow}}}}
 	profile.Kind, profile.APIVersion, profile.Name = string(v3.KindProfile), v3.APIVersion, "kns.web"
-	n.create(t, policy, profile)
-	return n
+	return []v3.Object{policy, profile}
 }
 
 const (
@@ -83,12 +87,18 @@ func (n *node) path(parts ...string) string {
 
 func (n *node) makeNetwork(t *testing.T) {
 	t.Helper()
-	network, err := n.hns.CreateNetwork(hns.NewNetwork{Name: "azure", Type: "L2Bridge",
+	n.net = azureNetwork(t, n.hns)
+}
+
+// azureNetwork is the other plugin's; its ID.
+func azureNetwork(t *testing.T, client *hns.Client) string {
+	t.Helper()
+	network, err := client.CreateNetwork(hns.NewNetwork{Name: "azure", Type: "L2Bridge",
 		Subnets: []hns.Subnet{{Prefix: netip.MustParsePrefix("10.224.0.0/16"), Gateway: netip.MustParseAddr("10.224.0.1")}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.net = network.ID
+	return network.ID
 }
 
 // setOthers writes the other plugin's list, as that does it.
@@ -188,15 +198,20 @@ type pod struct{ name, namespace, endpoint, addr string }
 
 func (n *node) connect(t *testing.T, name, addr string) pod {
 	t.Helper()
+	return connect(t, n.hns, n.net, name, addr)
+}
+
+func connect(t *testing.T, client *hns.Client, network, name, addr string) pod {
+	t.Helper()
 	p := pod{name: name, addr: addr}
-	ep, err := n.hns.CreateEndpoint(hns.NewEndpoint{Name: name + "_azure", Network: n.net, Addresses: []netip.Prefix{netip.MustParsePrefix(addr + "/16")}})
+	ep, err := client.CreateEndpoint(hns.NewEndpoint{Name: name + "_azure", Network: network, Addresses: []netip.Prefix{netip.MustParsePrefix(addr + "/16")}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.endpoint = ep.ID
-	ns, err := n.hns.CreateNamespace("")
+	ns, err := client.CreateNamespace("")
 	if err == nil {
-		err = n.hns.Attach(ns.ID, ep.ID)
+		err = client.Attach(ns.ID, ep.ID)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -278,10 +293,10 @@ func (n *node) mustCall(t *testing.T, verb string, p pod) {
 }
 
 // reaches tells whether a packet from somewhere else comes to a pod.
-func (n *node) reaches(t *testing.T, from string, p pod) bool {
+func reaches(t *testing.T, em *emulator.Server, from string, p pod) bool {
 	t.Helper()
 	ports.Add(1)
-	v, err := n.Verdict(emulator.Packet{To: p.endpoint, Tuple: dptest.Tuple{Protocol: dataplane.ProtoTCP, Src: netip.MustParseAddr(from), Dst: netip.MustParseAddr(p.addr),
+	v, err := em.Verdict(emulator.Packet{To: p.endpoint, Tuple: dptest.Tuple{Protocol: dataplane.ProtoTCP, Src: netip.MustParseAddr(from), Dst: netip.MustParseAddr(p.addr),
 		SrcPort: uint16(40000 + ports.Load()%20000), DstPort: 80}})
 	if err != nil {
 		t.Fatal(err)
@@ -292,9 +307,9 @@ func (n *node) reaches(t *testing.T, from string, p pod) bool {
 var ports atomic.Uint32 // each packet is of a connection of its own
 
 // policed tells whether the policy of namespace web decides of what comes to a pod.
-func (n *node) policed(t *testing.T, p pod) bool {
+func policed(t *testing.T, em *emulator.Server, p pod) bool {
 	t.Helper()
-	return n.reaches(t, friend, p) && !n.reaches(t, stranger, p)
+	return reaches(t, em, friend, p) && !reaches(t, em, stranger, p)
 }
 
 func eventually(t *testing.T, what func() error) {
