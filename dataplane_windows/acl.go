@@ -105,7 +105,7 @@ func (w *writer) addresses(rule *flatten.Rule) [][2]string {
 		local, remote = m.Dst, m.Src
 	}
 	if local.All() && remote.All() && (rule.Action != dataplane.Allow || !w.ipv4Only) {
-		return [][2]string{{}}
+		return w.anyAddress()
 	}
 	if w.ipv4Only {
 		remote = remote.Intersect(flatten.Family(4))
@@ -119,6 +119,15 @@ func (w *writer) addresses(rule *flatten.Rule) [][2]string {
 		}
 	}
 	return out
+}
+
+// anyAddress is the pair for all addresses. An endpoint with IPv6 addresses gets them once more as a prefix, should HNS take no address for IPv4
+// alone (H3).
+func (w *writer) anyAddress() [][2]string {
+	if slices.Contains(w.families, 6) {
+		return [][2]string{{}, {"", "::/0"}}
+	}
+	return [][2]string{{}}
 }
 
 // names are the pairs of a match that asks for sets: in an ACL that names one, Local is the source and Remote the destination in both

@@ -152,11 +152,7 @@ func (c *composition) settings(own []hns.ACL) []json.RawMessage {
 		}
 	}
 	for _, a := range own {
-		raw, err := json.Marshal(a)
-		if err != nil {
-			panic(err) // strings and a number
-		}
-		out = append(out, raw)
+		out = append(out, a.Raw())
 	}
 	return out
 }

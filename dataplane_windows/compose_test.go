@@ -147,7 +147,7 @@ func TestRoom(t *testing.T) {
 
 // TestHostLayer: of two pairs that allow everything one is enough, and ours shares no priority with a Block.
 func TestHostLayer(t *testing.T) {
-	own := Closed()
+	own := append(hostPair(), Closed()...)
 	for name, c := range map[string]struct {
 		foreign         []json.RawMessage
 		ours, conflicts int

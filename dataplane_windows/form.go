@@ -76,7 +76,7 @@ func Features() []string { return slices.Sorted(maps.Keys(features)) }
 func FormOfBuild(build int, names []string) (Form, error) {
 	version, ok := builds[build]
 	if !ok {
-		return Form{}, fmt.Errorf("Windows build %d is not known; valid: %s", build, strings.Trim(fmt.Sprint(Builds()), "[]"))
+		return Form{}, fmt.Errorf("Windows build %d is not known; valid: %s", build, strings.ReplaceAll(strings.Trim(fmt.Sprint(Builds()), "[]"), " ", ", "))
 	}
 	var f Form
 	for _, name := range names {

@@ -371,3 +371,40 @@ func TestOwnSet(t *testing.T) {
 		}
 	}
 }
+
+// TestIPv6IsDeniedWhereHNSTakesNone: in the form without IPv6 addresses nothing of IPv6 passes, whatever HNS does with what no ACL matches.
+func TestIPv6IsDeniedWhereHNSTakesNone(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := drawState(t)
+		if rapid.IntRange(0, 3).Draw(t, "IPv6 alone") == 0 {
+			s.Endpoints[testID].Addresses = ownAddrs[1:]
+		}
+		if !slices.Contains(s.Endpoints[testID].Addresses, ownAddrs[1]) {
+			return
+		}
+		l := Render(s, testID, Options{})
+		model := dptest.HNSOf(20348)
+		model.IPv6 = false
+		port := model.NewNetwork().NewPort()
+		if err := port.SetACLs(mustJSON(t, l.ACLs)); err != nil {
+			t.Fatalf("%v\n%s", err, show(l.ACLs))
+		}
+		for range 8 {
+			dir := rapid.SampledFrom([]dataplane.Direction{dataplane.Ingress, dataplane.Egress}).Draw(t, "direction")
+			p := drawPacket(t, s, dir)
+			port.Forget()
+			got, want := port.Pass(dir, p).Action, decide(s, dir, p)
+			if got == dataplane.Allow && (p.Family() == 6 || want != dataplane.Allow) || got != want && p.Family() == 4 && !reports(l.Unsupported, dir) {
+				t.Fatalf("%s %+v: %v, want %v\n%s", dir, p, got, want, show(l.ACLs))
+			}
+		}
+	})
+}
+
+func mustJSON(t *rapid.T, acls []hns.ACL) []byte {
+	text, err := json.Marshal(acls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}

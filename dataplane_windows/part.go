@@ -46,7 +46,7 @@ func (r *renderer) policy(dir dataplane.Direction) *part {
 	for _, rule := range rules {
 		w.add(rule)
 	}
-	if n := len(w.acls); r.ipv4Only && w.acls[n-1].Action == hns.Allow {
+	if n := len(w.acls); r.ipv4Only && (n == 0 || w.acls[n-1].Action == hns.Allow) {
 		w.add(flatten.Rule{Action: dataplane.Deny, From: flatten.Origin{Tier: nameNoFamily}}) // no packet is left to HNS's default (H5)
 	}
 	p.acls, p.full, p.expanded = w.acls, w.full, r.symbols.Noted()

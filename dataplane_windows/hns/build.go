@@ -93,8 +93,8 @@ func policyRequest(request, policy string, settings []json.RawMessage) json.RawM
 	return append(b, `]}}`...)
 }
 
-// raw is the set as HNS takes it: all members at each change, as there is no delta.
-func (s Set) raw() json.RawMessage {
+// Raw is the set as HNS takes it: all members at each change, as there is no delta.
+func (s Set) Raw() json.RawMessage {
 	values := make([]byte, 0, 16*len(s.Members))
 	for i, p := range s.Members {
 		if i > 0 {
@@ -117,7 +117,7 @@ func (s Set) raw() json.RawMessage {
 func setsRequest(request string, sets []Set) json.RawMessage {
 	settings := make([]json.RawMessage, len(sets))
 	for i, s := range sets {
-		settings[i] = s.raw()
+		settings[i] = s.Raw()
 	}
 	return policyRequest(request, policySet, settings)
 }

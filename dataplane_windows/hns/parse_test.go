@@ -137,7 +137,7 @@ func FuzzParse(f *testing.F) {
 		}
 		if n, err := ParseNetwork(b); err == nil {
 			for _, s := range n.Sets {
-				again, ok := parseSet(s.raw())
+				again, ok := parseSet(s.Raw())
 				if !ok || !again.Equal(s) {
 					t.Fatalf("%+v is read back as %+v", s, again)
 				}

@@ -15,14 +15,13 @@ import (
 	"github.com/felid-net/felid/dataplane"
 	"github.com/felid-net/felid/dataplane/routing"
 	linux "github.com/felid-net/felid/dataplane_linux"
-	windows "github.com/felid-net/felid/dataplane_windows"
-	"github.com/felid-net/felid/dataplane_windows/hns"
 	"github.com/felid-net/felid/policy"
 )
 
 // renderOptions are the arguments of render.
 type renderOptions struct {
 	dataplane, node, endpoint, part string
+	hns                             hnsOptions
 }
 
 func newRender(app *App) *cobra.Command {
@@ -37,8 +36,9 @@ func newRender(app *App) *cobra.Command {
 	c.Flags().StringVar(&o.node, "node", "", "node whose endpoints are rendered")
 	c.Flags().StringVar(&o.endpoint, "endpoint", "", "this endpoint alone: pod/NS/NAME")
 	c.Flags().StringVar(&o.part, "part", "", "of iptables, what one program reads: ipset, iptables or ip6tables (default: all, each after a comment)")
+	o.hns.flags(c.Flags())
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if err := o.check(); err != nil {
+		if err := errors.Join(o.check(), o.hns.check(c.Flags(), o.dataplane)); err != nil {
 			return usage(err)
 		}
 		objects, err := in.objects(c.Context())
@@ -56,7 +56,7 @@ func newRender(app *App) *cobra.Command {
 			}
 		}
 		if o.dataplane == "hns" {
-			return renderHNS(app.Out, state)
+			return renderHNS(app.Out, state, &o.hns)
 		}
 		return renderIptables(app, state, o.part)
 	}
@@ -183,24 +183,4 @@ func renderIptables(app *App, s *dataplane.State, part string) error {
 
 func tablesText(r *linux.Rendered, f linux.Family) string {
 	return r.RestoreText(f, "raw") + r.RestoreText(f, "mangle") + r.RestoreText(f, "nat") + r.RestoreText(f, "filter")
-}
-
-// renderedHNS is one endpoint as HNS would be given it.
-type renderedHNS struct {
-	Endpoint    dataplane.EndpointID `json:"endpoint"`
-	ACLs        []hns.ACL            `json:"acls"`
-	Unsupported []string             `json:"unsupported,omitempty"`
-}
-
-func renderHNS(w io.Writer, s *dataplane.State) error {
-	out := []renderedHNS{}
-	for _, e := range sortedEndpoints(s) {
-		list := windows.Render(s, e.ID, windows.Options{Form: windows.Form{IPv6: true}})
-		r := renderedHNS{Endpoint: e.ID, ACLs: list.ACLs}
-		for _, u := range list.Unsupported {
-			r.Unsupported = append(r.Unsupported, fmt.Sprintf("%s %s rule %d: %s", u.Policy, u.Direction, u.Rule, u.Reason))
-		}
-		out = append(out, r)
-	}
-	return printJSON(w, out)
 }

@@ -35,24 +35,81 @@ func TestRenderEndpoint(t *testing.T) {
 	wants(t, call(t).ok(renderArgs("--node", "node-1", "--endpoint", "pod/web-ns/web-1/eth0")...).out, "10.65.0.1/32", "create felid4-", "well-scoped")
 }
 
-func TestRenderHNS(t *testing.T) {
-	o := call(t).ok(renderArgs("--node", "node-1", "--dataplane", "hns", "--endpoint", "pod/web-ns/web-1")...)
-	var endpoints []struct {
+type renderedACLs struct {
+	Form string
+	Sets []struct {
+		Settings  struct{ ID, Values string }
+		Means     string
+		Endpoints []string
+	}
+	Endpoints []struct {
 		Endpoint string
 		ACLs     []struct{ Action, Direction, RemoteAddresses string }
 	}
-	if err := json.Unmarshal([]byte(o.out), &endpoints); err != nil {
+}
+
+func renderedFor(t *testing.T, more ...string) renderedACLs {
+	t.Helper()
+	o := call(t).ok(renderArgs(append([]string{"--node", "node-1", "--dataplane", "hns"}, more...)...)...)
+	var out renderedACLs
+	if err := json.Unmarshal([]byte(o.out), &out); err != nil {
 		t.Fatal(err)
 	}
-	if len(endpoints) != 1 || endpoints[0].Endpoint != "pod/web-ns/web-1" {
-		t.Fatalf("got %+v", endpoints)
+	return out
+}
+
+func TestRenderHNS(t *testing.T) {
+	got := renderedFor(t, "--endpoint", "pod/web-ns/web-1")
+	if len(got.Endpoints) != 1 || got.Endpoints[0].Endpoint != "pod/web-ns/web-1" || len(got.Sets) > 0 {
+		t.Fatalf("got %+v", got)
 	}
-	for _, acl := range endpoints[0].ACLs {
+	for _, acl := range got.Endpoints[0].ACLs {
 		if acl.Action == "Allow" && acl.Direction == "Out" && strings.Contains(acl.RemoteAddresses, "10.65.1.1") {
 			return
 		}
 	}
-	t.Errorf("nothing lets web-1 reach app-1:\n%s", o.out)
+	t.Errorf("nothing lets web-1 reach app-1: %+v", got)
+}
+
+// TestRenderHNSBySets: the list names a set, and the set has the addresses, one for each family.
+func TestRenderHNSBySets(t *testing.T) {
+	got := renderedFor(t, "--hns-build", "26100", "--hns-features", "sets,ipv6")
+	if len(got.Sets) != 2 || got.Sets[0].Settings.Values != "10.65.1.1" || got.Sets[1].Settings.Values != "fd00:65:0:1::1" || got.Sets[0].Means == "" || got.Sets[0].Endpoints[0] != "pod/web-ns/web-1" {
+		t.Fatalf("got sets %+v", got.Sets)
+	}
+	for _, acl := range got.Endpoints[0].ACLs {
+		if acl.Action == "Allow" && acl.Direction == "Out" && acl.RemoteAddresses == got.Sets[0].Settings.ID {
+			return
+		}
+	}
+	t.Errorf("nothing lets web-1 reach app-1: %+v", got)
+}
+
+func TestRenderHNSGolden(t *testing.T) {
+	for name, more := range map[string][]string{
+		"render-hns.json":      nil,
+		"render-hns-ipv4.json": {"--hns-features", ""},
+		"render-hns-sets.json": {"--hns-build", "26100", "--hns-features", "ipv6,sets"},
+	} {
+		args := renderArgs(append([]string{"--node", "node-1", "--dataplane", "hns", "--endpoint", "pod/web-ns/web-1"}, more...)...)
+		golden(t, name, call(t).ok(args...).out)
+	}
+}
+
+// TestRenderHNSArguments: what is wrong is said with what would be right.
+func TestRenderHNSArguments(t *testing.T) {
+	for args, want := range map[string]string{
+		"--dataplane hns --hns-build 17763":         "Windows build 17763 is not known; valid: 20348, 26100",
+		"--dataplane hns --hns-features sets,tiers": `feature "tiers" of HNS is not known; valid: ipv6, sets`,
+		"--dataplane iptables --hns-features sets":  "--hns-build and --hns-features go with --dataplane hns",
+		"--dataplane hns --part ipset":              `--part "ipset"; valid: ipset, iptables, ip6tables, with --dataplane iptables`,
+		"--dataplane hsn":                           `--dataplane "hsn"; valid: iptables, hns`,
+	} {
+		o := call(t).run(renderArgs(append([]string{"--node", "node-1"}, strings.Fields(args)...)...)...)
+		if o.status != 2 || !strings.Contains(o.err, want) {
+			t.Errorf("%s: status %d, %s", args, o.status, o.err)
+		}
+	}
 }
 
 // TestRenderParts: the whole is its parts, each after a comment.
@@ -67,12 +124,8 @@ func TestRenderParts(t *testing.T) {
 
 // TestRenderOtherNode: endpoints of other nodes are members of sets, and not policed.
 func TestRenderOtherNode(t *testing.T) {
-	var endpoints []struct{ Endpoint string }
-	if err := json.Unmarshal([]byte(call(t).ok(renderArgs("--node", "node-1", "--dataplane", "hns")...).out), &endpoints); err != nil {
-		t.Fatal(err)
-	}
-	if len(endpoints) != 3 || endpoints[0].Endpoint != "pod/web-ns/web-1" {
-		t.Errorf("got %v", endpoints)
+	if got := renderedFor(t); len(got.Endpoints) != 3 || got.Endpoints[0].Endpoint != "pod/web-ns/web-1" {
+		t.Errorf("got %+v", got)
 	}
 	o := call(t).ok(renderArgs("--node", "node-9")...)
 	wants(t, o.err, "there is no Node node-9, and no endpoint on it")
