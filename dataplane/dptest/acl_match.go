@@ -96,6 +96,20 @@ func (p *HNSPort) Lint() error {
 	return nil
 }
 
+// Unmatched finds a direction in which a packet may be left to HNS's default (H5): one without a rule for everything.
+func (p *HNSPort) Unmatched() error {
+	for name, in := range map[string]bool{"In": true, "Out": false} {
+		if !slices.ContainsFunc(p.rules, func(r *aclRule) bool { return r.in == in && !r.host && r.everything() }) {
+			return fmt.Errorf("no rule for everything %s", name)
+		}
+	}
+	return nil
+}
+
+func (r *aclRule) everything() bool {
+	return r.protocols == nil && r.local.any() && r.remote.any() && len(r.lports)+len(r.rports) == 0
+}
+
 func overlap(a, b *aclRule) bool {
 	common := func(p uint8) bool { return slices.Contains(b.protocols, p) }
 	return (a.protocols == nil || b.protocols == nil || slices.ContainsFunc(a.protocols, common)) &&

@@ -195,7 +195,7 @@ var unknownAddress = map[uint8]netip.Addr{4: netip.MustParseAddr("169.254.77.7")
 // Send judges a packet by the Out list of its sender and then by the In list of its receiver.
 func (m HNS) Send(w HNSWay, t Tuple) HNSVerdict {
 	v := HNSVerdict{Action: dataplane.Allow}
-	if w.From != nil && w.From == w.To && !m.False[H22] {
+	if w.From != nil && w.From == w.To && !w.SentTo.IsValid() && !m.False[H22] {
 		return v
 	}
 	if w.From != nil {

@@ -1,6 +1,7 @@
 package dptest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,6 +17,8 @@ type ACLs struct {
 	Sets map[string]string
 	// Unsupported are the rules that could not be expressed exactly.
 	Unsupported []dataplane.Unsupported
+	// NoIPv6: all IPv6 of the endpoint is denied, whatever policy says.
+	NoIPv6 bool
 }
 
 // RunACLs is RunHNS on both builds.
@@ -86,6 +89,7 @@ type hnsEnd struct {
 	node    dataplane.NodeName
 	port    *HNSPort
 	excused map[dataplane.Direction]bool
+	noIPv6  bool
 }
 
 func (r *hnsRun) addNode(t *testing.T, node dataplane.NodeName, s *dataplane.State, lists map[dataplane.EndpointID]ACLs) {
@@ -104,11 +108,11 @@ func (r *hnsRun) addNode(t *testing.T, node dataplane.NodeName, s *dataplane.Sta
 		if s.Endpoints[id].Host != nil {
 			continue
 		}
-		end := &hnsEnd{node: node, port: network.NewPort(), excused: excused(s, acls.Unsupported)}
+		end := &hnsEnd{node: node, port: network.NewPort(), excused: excused(s, acls.Unsupported), noIPv6: acls.NoIPv6}
 		if err := end.port.SetACLs(acls.JSON); err != nil {
 			t.Fatalf("%s: %v\n%s", id, err, acls.JSON)
 		}
-		if err := end.port.Lint(); err != nil {
+		if err := errors.Join(end.port.Lint(), end.port.Unmatched()); err != nil {
 			t.Fatalf("%s: %v", id, err)
 		}
 		r.ends[string(id)] = end
@@ -139,6 +143,9 @@ func (r *hnsRun) check(f Flow, want dataplane.Action) error {
 	excused := false
 	for _, s := range sides {
 		s.end.port.Forget()
+		if s.end.noIPv6 && f.Family() == 6 {
+			want = dataplane.Deny
+		}
 		excused = excused || want == dataplane.Allow && s.end.excused[s.dir]
 	}
 	got, err := r.send(f, sides)
