@@ -117,6 +117,7 @@ func (a *Agent) newLoop() *loop {
 		records:  map[v3.Key]*v3.WorkloadEndpoint{},
 		waiters:  map[*waiter]struct{}{},
 		ungated:  map[v3.Key]string{},
+		open:     map[dataplane.EndpointID]time.Time{},
 		progress: newProgress(),
 	}
 }

@@ -19,7 +19,7 @@ type directEndpoint struct {
 func (l *loop) addDirect(wep *v3.WorkloadEndpoint) {
 	key := v3.KeyOf(wep)
 	l.direct[key] = &directEndpoint{containerID: wep.Spec.ContainerID, given: wep}
-	delete(l.ungated, key)
+	l.gated(key)
 	l.resolver.Update(key, wep)
 	l.touch(time.Now())
 }
@@ -34,7 +34,7 @@ func (l *loop) removeDirect(wep *v3.WorkloadEndpoint, w *waiter) {
 		return
 	}
 	l.direct[key] = &directEndpoint{containerID: wep.Spec.ContainerID}
-	delete(l.ungated, key)
+	l.gated(key)
 	l.resolver.Update(key, nil)
 	l.touch(time.Now())
 }

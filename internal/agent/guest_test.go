@@ -110,6 +110,61 @@ func TestUngatedByAddress(t *testing.T) {
 	})
 }
 
+// TestWindowIsMeasured: for a pod without the gate, from when the node hears of it until its policy is in force, once.
+func TestWindowIsMeasured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, kernel, registry := dstest.NewMemory(), &recorder{Fake: dataplane.NewFake(nil)}, prometheus.NewRegistry()
+		kernel.FailEndpoint("pod/ns/late", errors.New("HNS has no endpoint with its address"))
+		a := New(Options{Host: dataplane.Host{Node: "n1", InterfacePrefix: "fld"}, Store: store, Dataplane: kernel,
+			Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(registry)})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- a.Run(ctx) }()
+		time.Sleep(time.Second) // of the bubble's clock
+		for _, o := range []v3.Object{withoutRecord("late", "10.0.0.1"), withoutRecord("gone", "10.0.0.2"), pod("passed", "c1", "10.0.0.3", nil)} {
+			if o.GetName() == "gone" {
+				kernel.FailEndpoint("pod/ns/gone", errors.New("HNS has no endpoint with its address"))
+			}
+			if _, err := store.Create(t.Context(), o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		if count, _ := windowOf(t, registry); count != 0 {
+			t.Errorf("%d windows are measured, and none has ended", count)
+		}
+		if err := store.Delete(t.Context(), v3.Key{Kind: v3.KindWorkloadEndpoint, Namespace: "ns", Name: "gone"}, ""); err != nil {
+			t.Fatal(err)
+		}
+		kernel.FailEndpoint("pod/ns/late", nil)
+		time.Sleep(time.Minute)
+		if count, sum := windowOf(t, registry); count != 1 || sum < 10 || sum > 60 {
+			t.Errorf("%d windows of %v s; want one of 10 s and the time until the next try", count, sum)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// windowOf reads the metric: how many, and their sum in seconds.
+func windowOf(t *testing.T, registry *prometheus.Registry) (count uint64, sum float64) {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "felid_ungated_seconds" {
+			h := f.GetMetric()[0].GetHistogram()
+			return h.GetSampleCount(), h.GetSampleSum()
+		}
+	}
+	t.Fatal("there is no felid_ungated_seconds")
+	return 0, 0
+}
+
 // nodes is an Untainter in memory, which fails at first.
 type nodes struct {
 	mu     sync.Mutex

@@ -20,7 +20,8 @@ type loop struct {
 	direct   map[v3.Key]*directEndpoint
 	records  map[v3.Key]*v3.WorkloadEndpoint // see keepRecord; nil when nobody needs them
 	waiters  map[*waiter]struct{}
-	ungated  map[v3.Key]string // endpoints that came without the gate: see placed
+	ungated  map[v3.Key]string                  // endpoints that came without the gate: see placed
+	open     map[dataplane.EndpointID]time.Time // those of them whose policy is not in force yet, since when this node has heard of them
 	progress *progress
 	state    *dataplane.State // of the last flush; nil: there was none
 
@@ -154,7 +155,7 @@ func (l *loop) update(u datastore.Update, since time.Time) {
 		if object, counts = l.overlay(u.Key, object); !counts {
 			return
 		}
-		object = l.placed(u.Key, object)
+		object = l.placed(u.Key, object, since)
 	case v3.KindNode, v3.KindIPPool, v3.KindIPAMBlock:
 		l.router.Update(u.Key, object)
 	default:
@@ -193,6 +194,7 @@ func (l *loop) flush(ctx context.Context) {
 	l.applies++
 	if err == nil {
 		l.progress.apply()
+		l.closeWindows(state, &result)
 	}
 	l.settle(state, &result, err)
 	l.cut(state, changes, result.Failed(), err)

@@ -12,7 +12,7 @@ import (
 
 // Metrics are all of the agent's metrics.
 type Metrics struct {
-	latency, resolve, apply                                prometheus.Histogram
+	latency, resolve, apply, window                        prometheus.Histogram
 	applyErrors, repairs, writes                           prometheus.Counter
 	chains, rules, sets, members                           prometheus.Gauge
 	endpoints, policies, uncovered, failed, faults, inSync prometheus.Gauge
@@ -56,6 +56,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		latency:      histogram("event_to_kernel_seconds", "From the oldest datastore event or CNI call of a batch to the end of its Apply."),
 		resolve:      histogram("resolve_seconds", "Time to resolve a batch."),
 		apply:        histogram("apply_seconds", "Time to apply a batch to the host."),
+		window:       histogram("ungated_seconds", "How long pods that came without the gate were without their policy, from when the node heard of them; they ran before that."),
 		applyErrors:  counter("apply_errors_total", "Applies that failed as a whole."),
 		repairs:      counter("drift_repairs_total", "Objects that somebody else had changed and that were put right."),
 		writes:       counter("kernel_writes_total", "Calls that changed the kernel."),
