@@ -64,7 +64,7 @@ func (r *Renderer) List(id dataplane.EndpointID) List {
 	case ep.Host != nil:
 		return List{Unsupported: []dataplane.Unsupported{{Reason: "host endpoints are not enforced on Windows: " + string(id)}}}
 	case r.options.Form.Closed:
-		return List{ACLs: Closed(), Unsupported: []dataplane.Unsupported{{Reason: "HNS does not what felid relies on: everything is denied: " + string(id)}}}
+		return List{ACLs: r.closed(ep), Unsupported: []dataplane.Unsupported{{Reason: "HNS does not what felid relies on: everything is denied: " + string(id)}}}
 	}
 	e := newRenderer(r, ep)
 	l := List{ACLs: hostPair()}
@@ -77,6 +77,19 @@ func (r *Renderer) List(id dataplane.EndpointID) List {
 	l.Sets, l.Present, l.Absent = merged(in.named, out.named, compareRefs), merged(in.present, out.present, compareRefs), merged(in.absent, out.absent, compareRefs)
 	l.Expanded = merged(in.expanded, out.expanded, cmp.Compare)
 	return l
+}
+
+// closed is the list of an endpoint on a node of which too little holds. Of one that has IPv6, that family is named besides (H3).
+func (r *Renderer) closed(ep *dataplane.Endpoint) []hns.ACL {
+	acls := Closed()
+	if !r.options.Form.IPv6 || !slices.ContainsFunc(ep.Addresses, netip.Addr.Is6) {
+		return acls
+	}
+	for _, a := range Closed() {
+		a.ID, a.RemoteAddresses, a.Priority = a.ID+"/6", "::/0", a.Priority+1
+		acls = append(acls, a)
+	}
+	return acls
 }
 
 // add writes the ACLs of one direction, if they are not too many.
