@@ -35,6 +35,13 @@ var (
 // NewNet builds the cluster of a case; the test's end takes it down. It needs root.
 func NewNet(t testing.TB, c *Case) *Net {
 	t.Helper()
+	return NewNetOn(t, c, nil)
+}
+
+// NewNetOn is NewNet where the nodes that standing names have these namespaces, which stay when all that the case has put into them goes: agents that
+// run there see cases come and go.
+func NewNetOn(t testing.TB, c *Case, standing map[string]*Namespace) *Net {
+	t.Helper()
 	n := &Net{c: c, wan: NewNamespace(t), nodes: map[string]*Namespace{}, lans: map[place]*Namespace{}, pods: map[string]*Namespace{}}
 	must := func(err error) {
 		t.Helper()
@@ -44,7 +51,11 @@ func NewNet(t testing.TB, c *Case) *Net {
 	}
 	must(n.wan.router())
 	for name, addrs := range c.world.nodes {
-		n.nodes[name] = NewNamespace(t)
+		if n.nodes[name] = standing[name]; n.nodes[name] == nil {
+			n.nodes[name] = NewNamespace(t)
+		} else {
+			n.unplugAfter(t, name)
+		}
 		must(n.nodes[name].router())
 		must(n.addNode(name, addrs))
 		for a, iface := range c.devices[name] {
@@ -68,6 +79,24 @@ func NewNet(t testing.TB, c *Case) *Net {
 	}
 	must(n.translate(c.Flows))
 	return n
+}
+
+// unplugAfter takes the links of a standing node away after the test: those whose other end is in a namespace that goes go later than that.
+func (n *Net) unplugAfter(t testing.TB, node string) {
+	nl := n.nodes[node].nl
+	t.Cleanup(func() {
+		links, err := nl.LinkList()
+		if err != nil {
+			t.Errorf("links of node %s: %v", node, err)
+		}
+		for _, l := range links {
+			if l.Type() == "veth" {
+				if err := nl.LinkDel(l); err != nil {
+					t.Errorf("link %s of node %s: %v", l.Attrs().Name, node, err)
+				}
+			}
+		}
+	})
 }
 
 // Node is the namespace of a node.
