@@ -136,6 +136,15 @@ func Defaults() *Config {
 
 // LoadOnly is Load for callers that need the values of these keys alone: the others stay empty, and what they are does not matter.
 func LoadOnly(set *pflag.FlagSet, env func(string) (string, bool), keys ...string) (*Config, error) {
+	return loadOnly(set, env, fields, keys)
+}
+
+// LoadOnlyForAgent is LoadOnly with the values that an agent of this system would have.
+func LoadOnlyForAgent(set *pflag.FlagSet, env func(string) (string, bool), keys ...string) (*Config, error) {
+	return loadOnly(set, env, agentFields, keys)
+}
+
+func loadOnly(set *pflag.FlagSet, env func(string) (string, bool), fields []field, keys []string) (*Config, error) {
 	wanted := slices.DeleteFunc(slices.Clone(fields), func(f field) bool { return !slices.Contains(keys, f.key) })
 	c, _, errs := read(set, env, wanted)
 	return c, errors.Join(errs...)

@@ -24,6 +24,15 @@ func TestDefaultsOnWindows(t *testing.T) {
 	}
 }
 
+// TestLoadOnlyForAgent: what an agent would have differs from what an operator's command takes for granted.
+func TestLoadOnlyForAgent(t *testing.T) {
+	for goos, want := range map[string]string{"linux": "owner", "windows": "guest", "": "owner"} {
+		if c, err := loadOnly(nil, noEnv, readFields(goos), []string{"network"}); err != nil || c.Network != want {
+			t.Errorf("on %q: %q, %v", goos, c.Network, err)
+		}
+	}
+}
+
 // TestLoadHere: what this system's agents have by default is valid, and what they may not set has a flag all the same, which is refused.
 func TestLoadHere(t *testing.T) {
 	if _, _, err := Load(parse(t, "--node=n1"), noEnv); err != nil {
