@@ -223,14 +223,17 @@ func (d *Driver) target(p *port, now time.Time) []hns.ACL {
 		}
 		return nil
 	}
-	if err := d.missingSets(p); err != nil {
+	err, hold := d.missingSets(p), d.refusedSets(p)
+	switch {
+	case err == nil && !hold:
+		return p.want
+	case err != nil:
 		p.err = err
-		if p.ours() {
-			return nil
-		}
-		return closedList
 	}
-	return p.want
+	if p.ours() && !hold {
+		return nil
+	}
+	return closedList
 }
 
 // settled notes that what was to stand at the port does.
@@ -278,13 +281,14 @@ func (d *Driver) putACLs(w *write) job {
 	before := p.trouble
 	return job{on: &p.object, call: d.asking(func() error { return d.cfg.HNS.PutACLs(p.id, w.settings()) }), note: func(err error) {
 		if err != nil {
-			d.notWritten(p, err)
+			d.notWritten(w, err)
 			return
 		}
 		d.stats.Writes++
 		if p.drifted {
 			d.stats.Repairs++
 		}
+		p.over = p.over || p.ours()
 		p.stands, p.asRead, p.foreign, p.written = w.own, false, w.kept, time.Now()
 		p.writes++
 		if !sameSlice(w.target, p.want) {
@@ -294,11 +298,14 @@ func (d *Driver) putACLs(w *write) job {
 	}}
 }
 
-// notWritten notes that HNS did not take a list: what stands now is to be read. Where it is nothing of ours, everything is denied until HNS takes the list.
-func (d *Driver) notWritten(p *port, err error) {
+// notWritten notes that HNS did not take a list: what stands now is to be read. Where it is nothing of ours, or HNS will never take a list that closes
+// more than what stands, everything is denied until the State has a list that it takes.
+func (d *Driver) notWritten(w *write, err error) {
+	p := w.port
 	if hns.NotFound(err) {
 		d.vanished(p)
 		return
 	}
 	p.read, p.reread = false, true
+	p.refused = w.hurry == closes && !hns.Retryable(err) && !hns.Unavailable(err)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/dataplane/dptest"
 	"github.com/felid-net/felid/dataplane_windows/hns"
 )
 
@@ -91,10 +92,10 @@ type node struct {
 	ids   []string // of HNS, of the pods
 }
 
-// newNode has that many pods, whose lists are not written yet.
-func newNode(t testing.TB, form Form, pods int) *node {
+// newNode has that many pods, whose lists are not written yet. What is wrong does not hold of its HNS.
+func newNode(t testing.TB, form Form, pods int, wrong ...dptest.Assumption) *node {
 	t.Helper()
-	n := &node{host: newHost(t, form), state: nodeState(pods)}
+	n := &node{host: newHost(t, form, wrong...), state: nodeState(pods)}
 	for i := range pods {
 		n.ids = append(n.ids, n.pod(podAddr(i).String()))
 	}

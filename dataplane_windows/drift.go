@@ -35,7 +35,7 @@ func (d *Driver) CheckDrift(ctx context.Context) (needsApply bool, err error) {
 	d.run(ctx, jobs)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if full && check.err == nil && !check.drifted {
+	if full && check.err == nil && !check.odd {
 		d.mistrust = nil
 	}
 	if check.drifted {
@@ -49,6 +49,7 @@ type driftCheck struct {
 	d       *Driver
 	writes  map[*port]int // when it began
 	drifted bool
+	odd     bool // there is something else than was written, as there always is
 	back    bool // HNS answers again
 	err     error
 }
@@ -105,15 +106,20 @@ func (c *driftCheck) read(p *port) job {
 
 // compare takes what was read of a port, unless an Apply has written there meanwhile, and tells whether it is not what was there.
 func (c *driftCheck) compare(p *port, e *hns.Endpoint) bool {
-	if p.busy || !p.read || p.writes != c.writes[p] || c.d.mistrust != nil {
+	if p.busy || !p.read || p.writes != c.writes[p] {
 		return false
 	}
-	stands, asRead, others := p.stands, p.asRead, p.foreign
+	now := *p
+	now.take(e, c.d.own)
+	if sameACLs(now.stands, p.stands) && slices.EqualFunc(now.foreign, p.foreign, sameRaw) {
+		p.drifts = 0
+		return false
+	}
+	if c.odd = c.d.mistrust != nil; c.odd {
+		return false
+	}
 	c.d.tookPort(e)
-	if sameACLs(p.stands, stands) && slices.EqualFunc(p.foreign, others, sameRaw) {
-		p.stands, p.asRead, p.foreign = stands, asRead, others
-		return false
-	}
+	p.drifts++
 	p.drifted, c.drifted = true, true
 	return true
 }
@@ -192,6 +198,7 @@ func (c *driftCheck) listNetworks() job {
 		}
 		for id, n := range c.d.networks {
 			if !n.busy && !n.sweeping.busy && n.read && !n.same(byID[id]) {
+				n.drifted = true
 				c.d.seen.nets, c.drifted = true, true
 			}
 		}
@@ -217,36 +224,46 @@ func (n *network) same(is *hns.Network) bool {
 	return found == len(n.stands)
 }
 
-// verify reads the first list back that was written, to see whether HNS does what is taken for granted (H23, H28).
+// verify reads back the first list that was written where there was none of ours, and the first that was written over one, to see whether HNS does what is
+// taken for granted (H23, H24, H28).
 func (d *Driver) verify(ctx context.Context) {
 	d.mu.Lock()
 	var jobs []job
-	if !d.verified && d.down == nil {
-		for _, id := range slices.Sorted(maps.Keys(d.ports)) {
-			if p := d.ports[id]; p.writes > 0 && !p.busy && p.read {
-				jobs = append(jobs, d.readBack(p))
-				break
-			}
+	for _, id := range slices.Sorted(maps.Keys(d.ports)) {
+		p := d.ports[id]
+		if level := p.level(); level > d.verified && len(jobs) == 0 && d.down == nil && !p.busy && p.read {
+			jobs = append(jobs, d.readBack(p, level))
 		}
 	}
 	d.mu.Unlock()
 	d.run(ctx, jobs)
 }
 
-func (d *Driver) readBack(p *port) job {
+// level is what reading the port back can show: that HNS takes a list, and that it replaces one.
+func (p *port) level() int {
+	switch {
+	case p.over:
+		return 2
+	case p.writes > 0:
+		return 1
+	}
+	return 0
+}
+
+func (d *Driver) readBack(p *port, level int) job {
 	var got hns.Endpoint
-	return job{on: &p.object, call: d.asking(func() (err error) { got, err = d.cfg.HNS.Endpoint(p.id); return err }), looks: true, note: func(err error) {
+	call := d.asking(func() (err error) { got, err = d.cfg.HNS.Endpoint(p.id); return err })
+	return job{on: &p.object, call: call, looks: true, note: func(err error) {
 		if err != nil {
 			return // another time
 		}
-		d.verified = true
-		own, others := Split(&got)
-		switch {
-		case sameACLs(own, p.stands) && len(others) == len(p.foreign) && slices.Equal(got.Others, p.types):
-		case len(own) == 0 && len(others) == len(p.foreign)+len(p.stands):
-			d.nameless = true
-			d.mistrust = errNameless
-			d.seen.stale = true
+		now := *p
+		now.busy = false
+		now.take(&got, d.own)
+		switch d.verified = level; {
+		case sameACLs(now.stands, p.stands) && len(now.foreign) == len(p.foreign) && slices.Equal(now.types, p.types):
+		case len(now.stands) == 0 && len(now.foreign) == len(p.foreign)+len(p.stands):
+			d.nameless, d.seen.stale = true, true
 			d.pulse()
 		default:
 			d.mistrust = errOtherList

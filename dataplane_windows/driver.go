@@ -65,7 +65,7 @@ type Driver struct {
 	pending   map[*port]struct{}  // those whose list may not be the one in force
 	service   object              // the version call
 	turnOf    int                 // which port CheckDrift looks at
-	verified  bool                // a list that was written has been read back
+	verified  int                 // see port.level
 	nameless  bool                // HNS gives no Ids back
 	covers    coverings           // found in this Apply
 	mistrust  error               // HNS does not hold what was written

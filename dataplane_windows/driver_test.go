@@ -34,9 +34,9 @@ type host struct {
 // forms that the driver is tested in.
 var forms = map[string]Form{"plain": {IPv6: true}, "sets": {IPv6: true, Sets: true}}
 
-func newHost(t testing.TB, form Form) *host {
+func newHost(t testing.TB, form Form, wrong ...dptest.Assumption) *host {
 	t.Helper()
-	s := emulator.New(emulator.Options{Build: emulator.Server2022})
+	s := emulator.New(emulator.Options{Build: emulator.Server2022, False: wrong})
 	h := &host{Server: s, t: t, client: hns.NewClient(s.Calls())}
 	h.network = h.newNetwork("azure")
 	h.cfg = Config{HNS: h.client, Form: form, Coalesce: -1}

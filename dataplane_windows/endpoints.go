@@ -27,10 +27,13 @@ type port struct {
 	foreign     []json.RawMessage // the ACLs of others, as HNS gave them
 	composed    composed
 	drifted     bool      // somebody else changed what is ours
+	drifts      int       // how often it has, without a check between that found all well
 	reread      bool      // after a write that failed, once
-	closeNow    bool      // nothing of ours stands, and what should can't be written: everything is denied for now
+	refused     bool      // HNS does not take a list that closes, and never will
+	closeNow    bool      // what should stand can't be written, and what stands may be open: everything is denied for now
 	written     time.Time // the last list
 	writes      int       // lists that were written
+	over        bool      // one of them over another of ours
 
 	owners    []dataplane.EndpointID // sorted
 	want      []hns.ACL              // ours; nil: nothing
@@ -266,7 +269,7 @@ func (d *Driver) getPort(p *port) job {
 		switch {
 		case err == nil:
 			d.tookPort(&got)
-			p.closeNow = !p.ours()
+			p.closeNow = !p.ours() || p.refused
 		case hns.NotFound(err):
 			d.vanished(p)
 		}

@@ -1,13 +1,16 @@
 package windows
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/dataplane/dptest"
 	"github.com/felid-net/felid/dataplane_windows/hns"
 	"github.com/felid-net/felid/test/windows/emulator"
 )
@@ -54,11 +57,11 @@ func TestEveryErrorAtEveryCall(t *testing.T) {
 		for _, call := range callsOfHNS {
 			t.Run(fmt.Sprint(name, " ", call.op, " ", call.kind), func(t *testing.T) {
 				for _, code := range hns.Codes() {
-					for _, late := range []bool{false, true} {
-						faultAtStart(t, form, emulator.Fault{Op: call.op, Kind: call.kind, Code: code, Late: late})
-						faultAtChange(t, form, emulator.Fault{Op: call.op, Kind: call.kind, Code: code, Late: late})
-						faultAtChange(t, form, emulator.Fault{Op: call.op, Kind: call.kind, Code: code, Late: late, Nth: 1})
-					}
+					fault := emulator.Fault{Op: call.op, Kind: call.kind, Code: code}
+					faultAtStart(t, form, fault)
+					faultAtChange(t, form, fault)
+					fault.Nth, fault.Late = 1, true
+					faultAtChange(t, form, fault)
 				}
 			})
 		}
@@ -270,4 +273,117 @@ func TestForeignChanges(t *testing.T) {
 func (n *node) put(id string, acls []hns.ACL) {
 	n.t.Helper()
 	must(n.t, n.client.PutACLs(id, rawOf(acls)))
+}
+
+// TestHNSDoesOtherThanWritten: what a list read back shows is said, of a first list and of one over another.
+func TestHNSDoesOtherThanWritten(t *testing.T) {
+	for _, test := range []struct {
+		wrong         dptest.Assumption
+		first, second bool // whether it shows
+		text          string
+	}{
+		{dptest.H23, false, true, "does not hold the policies"},
+		{dptest.H24, true, true, "does not hold the policies"},
+		{dptest.H28, true, true, "Ids"},
+	} {
+		t.Run(test.wrong.String(), func(t *testing.T) {
+			n := newNode(t, forms["plain"], 0, test.wrong)
+			n.state = nodeState(1)
+			e, err := n.client.CreateEndpoint(hns.NewEndpoint{
+				Network: n.network, Addresses: []netip.Prefix{netip.PrefixFrom(podAddr(0), 32)},
+				Others: []hns.Policy{{Type: "OutBoundNAT", Settings: json.RawMessage(`{"Exceptions":["10.0.0.0/8"]}`)}},
+			})
+			must(t, err)
+			n.state.Endpoints[podID(0)].Interface = e.ID
+			said := func(r dataplane.Result, err error) bool {
+				must(t, err)
+				return strings.Contains(fmt.Sprint(r.Others), test.text)
+			}
+			if got := said(n.apply(nil)); got != test.first {
+				t.Errorf("after the first list it is said %v", got)
+			}
+			for _, member := range []string{"10.0.3.1/32", "10.0.3.5/32"} {
+				if got := said(n.apply(leave(n.state, "clients", member))); got != test.second {
+					t.Errorf("after another it is said %v", got)
+				}
+			}
+			if len(n.stands(e.ID)) > 20 {
+				t.Errorf("the list grows: %v", n.list(e.ID))
+			}
+		})
+	}
+}
+
+// TestNamelessACLs: without Ids, an agent that starts again keeps none of its own old rules that allow as another's. Blocks may stay.
+func TestNamelessACLs(t *testing.T) {
+	n := newNode(t, forms["plain"], 1, dptest.H28)
+	_, err := n.apply(nil)
+	must(t, err)
+	n.d = n.open()
+	c := leave(n.state, "clients", "10.0.3.1/32")
+	for range 3 {
+		r, err := n.apply(c)
+		must(t, err)
+		if !r.Failed() {
+			t.Error("nothing is said")
+		}
+		c = dataplane.NewChanges()
+	}
+	for _, acl := range n.list(n.ids[0]) {
+		if strings.Contains(acl, "Allow") && strings.Contains(acl, "10.0.3.1,") {
+			t.Errorf("an old rule is left: %s", acl)
+		}
+	}
+}
+
+// TestRefusedForGood: where HNS will never take a list or a set that closes, everything is denied rather than the older list left; and all is well when
+// it takes one.
+func TestRefusedForGood(t *testing.T) {
+	for name, form := range forms {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, form, 2, func(t *testing.T, n *node) {
+				n.mustApply(nil)
+				kind := hns.KindEndpoint
+				if form.Sets {
+					kind = hns.KindNetwork
+				}
+				disarm := n.Inject(emulator.Fault{Op: emulator.OpModify, Kind: kind, Code: 0x803b000d, Nth: 1}, emulator.Fault{Op: emulator.OpModify, Kind: kind, Code: 0x803b000d, Nth: 2})
+				r, err := n.apply(leave(n.state, "clients", "10.0.3.1/32"))
+				must(t, err)
+				disarm()
+				if len(r.Endpoints) != 2 {
+					t.Errorf("reported %v", r.Endpoints)
+				}
+				for i, id := range n.ids {
+					if got := n.stands(id); !sameACLs(got, Closed()) {
+						t.Errorf("%s has %v", podID(i), texts(got))
+					}
+				}
+				n.settle(time.Minute)
+				must(t, n.members())
+			})
+		})
+	}
+}
+
+// TestFight: one who changes a list again and again is reported.
+func TestFight(t *testing.T) {
+	inBubble(t, forms["plain"], 1, func(t *testing.T, n *node) {
+		n.mustApply(nil)
+		for range 3 {
+			n.put(n.ids[0], n.stands(n.ids[0])[1:])
+			_, err := n.d.CheckDrift(t.Context())
+			must(t, err)
+			_, err = n.apply(dataplane.NewChanges())
+			must(t, err)
+		}
+		r, err := n.apply(dataplane.NewChanges())
+		must(t, err)
+		if got := fmt.Sprint(r.Endpoints[podID(0)]); !strings.Contains(got, "again and again") {
+			t.Errorf("reported %v", got)
+		}
+		_, err = n.d.CheckDrift(t.Context())
+		must(t, err)
+		n.settle(0)
+	})
 }

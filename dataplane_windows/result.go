@@ -41,10 +41,19 @@ func (d *Driver) result() dataplane.Result {
 	if d.mistrust != nil {
 		r.Others["HNS"] = d.mistrust
 	}
+	if d.cfg.Form.Closed {
+		r.Others["policy"] = fmt.Errorf("everything is denied on this node: %s", d.cfg.Reason)
+	}
+	if d.nameless {
+		r.Others["HNS, of ACLs"] = errNameless
+	}
 	r.Unsupported = d.unsupported()
 	r.Stats = d.count()
 	return r
 }
+
+// manyDrifts in a row are a fight.
+const manyDrifts = 3
 
 // endpointFault is what keeps an endpoint from being enforced as the State says.
 func (d *Driver) endpointFault(id dataplane.EndpointID, e *endpoint, now time.Time) error {
@@ -64,6 +73,8 @@ func (d *Driver) endpointFault(id dataplane.EndpointID, e *endpoint, now time.Ti
 			errs = append(errs, p.fault(now))
 		case d.setsFault(p, now) != nil:
 			errs = append(errs, d.setsFault(p, now))
+		case p.drifts >= manyDrifts:
+			errs = append(errs, fmt.Errorf("somebody else changes the ACLs of %s again and again: found %d times in a row", p.name, p.drifts))
 		}
 	}
 	return errors.Join(errs...)

@@ -22,6 +22,8 @@ type network struct {
 	moved    map[SetRef]struct{} // those that may not stand as they should
 	written  time.Time
 	extra    bool // sets may stand that nobody needs
+	refused  bool // HNS does not take what closes, and never will
+	drifted  bool // somebody else changed what is ours
 	sweeping object
 }
 
@@ -176,6 +178,7 @@ func (d *Driver) putSets(ctx context.Context) {
 		added, changed := n.sortMoved(d.wanted.sets)
 		if len(n.moved) == 0 {
 			n.worked()
+			n.refused = false
 			continue
 		}
 		due := n.written.Add(d.cfg.Coalesce)
@@ -198,13 +201,18 @@ func (d *Driver) putSetsOn(n *network, added, changed []*hns.Set) job {
 		if err != nil {
 			n.read = false // what was written of it is not known
 			d.seen.nets = true
-			if hns.NotFound(err) {
+			switch {
+			case hns.NotFound(err):
 				d.lostNetwork(n)
+			case !hns.Retryable(err) && !hns.Unavailable(err):
+				d.refuse(n)
 			}
 			return
 		}
+		n.refused = false
 		n.written = time.Now()
 		d.stats.Writes += min(len(added), 1) + min(len(changed), 1)
+		d.repaired(n)
 		for _, set := range slices.Concat(added, changed) {
 			ref, _ := OwnSet(set.ID)
 			if n.stands[ref] = set; d.wanted.sets[ref] == set {
@@ -212,6 +220,30 @@ func (d *Driver) putSetsOn(n *network, added, changed []*hns.Set) job {
 			}
 		}
 	}}
+}
+
+// repaired counts a network whose sets were not as they should be, once.
+func (d *Driver) repaired(n *network) {
+	if n.drifted {
+		n.drifted = false
+		d.stats.Repairs++
+	}
+}
+
+// refuse notes that sets can't be brought to what they should be: lists that name them are to deny everything, as the old members may be too many.
+func (d *Driver) refuse(n *network) {
+	n.refused = true
+	for _, p := range d.ports {
+		if p.network == n.id && d.refusedSets(p) {
+			d.pending[p] = struct{}{}
+		}
+	}
+}
+
+// refusedSets tells whether the port's list names a set with members that HNS does not take.
+func (d *Driver) refusedSets(p *port) bool {
+	n := d.networks[p.network]
+	return n != nil && n.refused && slices.ContainsFunc(p.sets, func(ref SetRef) bool { _, moved := n.moved[ref]; return moved })
 }
 
 func copiesOf(sets []*hns.Set) []hns.Set {
@@ -289,6 +321,7 @@ func (d *Driver) removeSets(n *network, gone []hns.Set) job {
 			return
 		}
 		d.stats.Writes++
+		d.repaired(n)
 		for _, set := range gone {
 			ref, _ := OwnSet(set.ID)
 			delete(n.stands, ref)
