@@ -27,7 +27,7 @@ func newSocket(*testing.T) string {
 }
 
 func listenOn(t *testing.T, pipe string) net.Listener {
-	return listenAs(t, pipe, "O:BAG:BAD:P(A;;GA;;;SY)(A;;GA;;;BA)")
+	return listenAs(t, pipe, "O:BAD:P(A;;GA;;;SY)(A;;GA;;;BA)")
 }
 
 // listenAs makes a pipe with that security descriptor. Wine connects the first who comes to the instance that only keeps the name, where nobody

@@ -15,7 +15,7 @@ import (
 
 const (
 	// pipeAccess: the administrators own the pipe, which is what the plugin knows it by; they and the system may open it, and nobody else.
-	pipeAccess = "O:BAG:BAD:P(A;;GA;;;SY)(A;;GA;;;BA)"
+	pipeAccess = "O:BAD:P(A;;GA;;;SY)(A;;GA;;;BA)"
 	pipeBuffer = 64 << 10
 	// pipeFree is how long an agent waits for what is left of the one before: its pipe is there until the plugins that called it have gone.
 	pipeFree = 2 * time.Second
