@@ -16,6 +16,7 @@ const maxItems = 4000
 
 // writer writes rules as ACLs of one direction with rising priorities.
 type writer struct {
+	*Renderer
 	dir        dataplane.Direction
 	families   []uint8
 	ipv4Only   bool                        // to allow all is to allow all of IPv4
@@ -112,8 +113,8 @@ func (w *writer) addresses(rule *flatten.Rule) [][2]string {
 	}
 	var out [][2]string
 	for _, family := range w.families {
-		for _, l := range addressTexts(local, family) {
-			for _, r := range addressTexts(remote, family) {
+		for _, l := range w.addressTexts(local, family) {
+			for _, r := range w.addressTexts(remote, family) {
 				out = append(out, [2]string{l, r})
 			}
 		}
@@ -152,14 +153,25 @@ func (w *writer) names(m *flatten.Match) [][2]string {
 	return out
 }
 
-// addressTexts are the lists of one family: none for no address, one empty one for all addresses of all families.
-func addressTexts(a flatten.Addrs, family uint8) []string {
+// textKey is a family of the addresses of a set.
+type textKey struct {
+	addrs  flatten.AddrsKey
+	family uint8
+}
+
+// addressTexts are the lists of one family: none for no address, one empty one for all addresses of all families. They are kept, as what a set
+// has stands in the lists of many endpoints.
+func (r *Renderer) addressTexts(a flatten.Addrs, family uint8) []string {
 	if a.All() {
 		return []string{""}
 	}
-	var out []string
-	for part := range slices.Chunk(a.Prefixes(family), maxItems) {
-		out = append(out, joined(part, appendPrefix))
+	key := textKey{a.Key(), family}
+	out, ok := r.texts[key]
+	if !ok {
+		for part := range slices.Chunk(a.Prefixes(family), maxItems) {
+			out = append(out, joined(part, appendPrefix))
+		}
+		r.texts[key] = out
 	}
 	return out
 }

@@ -146,11 +146,15 @@ func TestListIsAFunctionOfItsSources(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawSetState(t)
 		options := Options{Form: Form{IPv6: true, Sets: rapid.Bool().Draw(t, "sets")}}
-		before := NewRenderer(s, options).List(testID)
+		r := NewRenderer(s, options)
+		before := r.List(testID)
 		index := NewIndex()
 		index.Put(s.Endpoints[testID], &before)
 		c := moveMembers(t, s)
 		after := NewRenderer(s, options).List(testID)
+		if diff := cmp.Diff(after, r.Next(s, options, c).List(testID)); diff != "" {
+			t.Fatalf("what was kept of sets makes another list: %s", diff)
+		}
 		if len(index.Affected(s, c)) > 0 {
 			moved++
 			return
@@ -171,24 +175,32 @@ func TestListIsAFunctionOfItsSources(t *testing.T) {
 func moveMembers(t *rapid.T, s *dataplane.State) *dataplane.Changes {
 	c := dataplane.NewChanges()
 	for _, id := range []dataplane.IPSetID{"web", "none", "http", "nobody"} {
-		set := s.IPSets[id]
 		if !rapid.Bool().Draw(t, "moves "+string(id)) {
 			continue
 		}
+		set, delta := s.IPSets[id], &dataplane.SetDelta{}
 		if rapid.IntRange(0, 3).Draw(t, "empties") == 0 {
-			clear(set.Members)
+			delta.Removed = slices.Collect(maps.Keys(set.Members))
 		} else {
 			m := dataplane.Member{Prefix: single(rapid.SampledFrom(append(otherAddrs[4], otherAddrs[6]...)).Draw(t, "member"))}
 			if set.Type == dataplane.SetAddrPorts {
 				m.Protocol, m.Port = 6, 4
 			}
 			if _, ok := set.Members[m]; ok {
-				delete(set.Members, m)
+				delta.Removed = []dataplane.Member{m}
 			} else {
-				set.Members[m] = struct{}{}
+				delta.Added = []dataplane.Member{m}
 			}
 		}
-		c.IPSets[id] = &dataplane.SetDelta{}
+		for _, m := range delta.Added {
+			set.Members[m] = struct{}{}
+		}
+		for _, m := range delta.Removed {
+			delete(set.Members, m)
+		}
+		if c.IPSets[id] = delta; rapid.IntRange(0, 9).Draw(t, "as a whole") == 0 {
+			c.IPSets[id] = nil
+		}
 	}
 	return c
 }

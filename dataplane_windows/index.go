@@ -15,7 +15,7 @@ import (
 // on a network (H37).
 func (r *Renderer) Set(ref SetRef) hns.Set {
 	set := hns.Set{ID: ref.ID(), Name: ref.ID()}
-	for _, p := range r.symbols.Nets(ref.Set).Prefixes(ref.Family) {
+	for _, p := range r.sets.Nets(ref.Set).Prefixes(ref.Family) {
 		set.Members = append(set.Members, halves(p)...)
 	}
 	return set
@@ -126,21 +126,28 @@ func (x *Index) Affected(s *dataplane.State, c *dataplane.Changes) []dataplane.E
 	for id := range c.Policies {
 		maps.Copy(out, x.policies[id])
 	}
-	for id := range c.IPSets {
+	for id, delta := range c.IPSets {
 		maps.Copy(out, x.expanded[id])
 		for _, family := range []uint8{4, 6} {
-			ref := SetRef{id, family}
-			if x.present[ref] == nil && x.absent[ref] == nil {
-				continue
-			}
-			if hasFamily(s.IPSets[id], family) {
-				maps.Copy(out, x.absent[ref])
-			} else {
-				maps.Copy(out, x.present[ref])
-			}
+			maps.Copy(out, x.turned(SetRef{id, family}, s.IPSets[id], delta))
 		}
 	}
 	return slices.Sorted(maps.Keys(out))
+}
+
+// turned are the endpoints for which a set that had no members of its family has come to have some, or has lost the last.
+func (x *Index) turned(ref SetRef, set *dataplane.IPSet, delta *dataplane.SetDelta) map[dataplane.EndpointID]struct{} {
+	present, absent := x.present[ref], x.absent[ref]
+	ofFamily := func(m dataplane.Member) bool { return familyOf(m.Prefix.Addr()) == ref.Family }
+	switch {
+	case len(present)+len(absent) == 0:
+		return nil
+	case delta != nil && !slices.ContainsFunc(delta.Added, ofFamily) && !slices.ContainsFunc(delta.Removed, ofFamily):
+		return nil
+	case hasFamily(set, ref.Family):
+		return absent
+	}
+	return present
 }
 
 func concerns(nodes map[dataplane.NodeName]struct{}, own dataplane.NodeName) bool {

@@ -42,7 +42,7 @@ func (r *renderer) policy(dir dataplane.Direction) *part {
 	for _, from := range denied {
 		r.report(dir, from, "its tiers would make too many rules without Pass: what it matches is denied")
 	}
-	w := writer{dir: dir, families: r.families, ipv4Only: r.ipv4Only, named: r.name, next: policyPriority, last: lastPriority, count: map[string]int{}}
+	w := writer{Renderer: r.Renderer, dir: dir, families: r.families, ipv4Only: r.ipv4Only, named: r.name, next: policyPriority, last: lastPriority, count: map[string]int{}}
 	for _, rule := range rules {
 		w.add(rule)
 	}

@@ -30,25 +30,32 @@ const (
 type Renderer struct {
 	state   *dataplane.State
 	options Options
+	sets    *flatten.Sets
 	symbols *flatten.Symbols
-	members map[SetRef]bool  // whether there are any
-	parts   map[string]*part // by key: those of endpoints with the same policies
+	parts   map[string]*part     // by key: those of endpoints with the same policies
+	texts   map[textKey][]string // of addresses that several rules may name
 }
 
 // NewRenderer is for one State.
 func NewRenderer(s *dataplane.State, o Options) *Renderer {
-	return &Renderer{state: s, options: o, symbols: flatten.NewSets(s.IPSets).Symbols(!o.Form.Sets), members: map[SetRef]bool{}, parts: map[string]*part{}}
+	return newRendererOf(s, o, flatten.NewSets(s.IPSets))
+}
+
+func newRendererOf(s *dataplane.State, o Options, sets *flatten.Sets) *Renderer {
+	return &Renderer{state: s, options: o, sets: sets, symbols: sets.Symbols(!o.Form.Sets), parts: map[string]*part{}, texts: map[textKey][]string{}}
+}
+
+// Next is for the State as it is after changes, and keeps what r made of sets that did not move; r must not be used any more, and may be nil.
+// Nil changes may concern all.
+func (r *Renderer) Next(s *dataplane.State, o Options, c *dataplane.Changes) *Renderer {
+	if r == nil {
+		return NewRenderer(s, o)
+	}
+	return newRendererOf(s, o, r.sets.Next(s.IPSets, c))
 }
 
 // filled tells whether a set has members.
-func (r *Renderer) filled(ref SetRef) bool {
-	some, ok := r.members[ref]
-	if !ok {
-		some = hasFamily(r.state.IPSets[ref.Set], ref.Family)
-		r.members[ref] = some
-	}
-	return some
-}
+func (r *Renderer) filled(ref SetRef) bool { return r.sets.Nets(ref.Set).Has(ref.Family) }
 
 // Render is the list of one endpoint.
 func Render(s *dataplane.State, id dataplane.EndpointID, o Options) List {
@@ -159,7 +166,7 @@ func familyOf(a netip.Addr) uint8 {
 
 // before are the ACLs that come before those of policy.
 func (r *renderer) before(dir dataplane.Direction) (acls []hns.ACL, full bool) {
-	w := writer{dir: dir, families: slices.Concat(r.families, r.blocked), next: firstPriority, last: policyPriority - 1, count: map[string]int{}}
+	w := writer{Renderer: r.Renderer, dir: dir, families: slices.Concat(r.families, r.blocked), next: firstPriority, last: policyPriority - 1, count: map[string]int{}}
 	for _, rule := range r.beforePolicy(dir) {
 		w.add(rule)
 	}

@@ -86,6 +86,20 @@ func (a Addrs) hasIPv6() bool {
 	return a.All() || len(a.ranges) > 0 && a.ranges[len(a.ranges)-1].From().Is6()
 }
 
+// AddrsKey is comparable. Equal keys are of equal sets; equal sets that were made apart have other keys.
+type AddrsKey struct {
+	first *netipx.IPRange
+	n     int
+}
+
+// Key is that of a set that has not all addresses.
+func (a Addrs) Key() AddrsKey {
+	if len(a.ranges) == 0 {
+		return AddrsKey{}
+	}
+	return AddrsKey{&a.ranges[0], len(a.ranges)}
+}
+
 // Contains tells whether ip is in a.
 func (a Addrs) Contains(ip netip.Addr) bool {
 	if a.All() {
