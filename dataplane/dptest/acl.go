@@ -127,7 +127,7 @@ func (p *HNSPort) best(otherwise ACLTrace, in bool, k *HNSPacket, layer func(*ac
 func (p *HNSPort) before(a, b *aclRule) bool {
 	x, y := a.Priority, b.Priority
 	if p.net.model.False[H2] {
-		x, y = x/2, y/2
+		x, y = x/10, y/10
 	}
 	if p.net.model.False[H1] {
 		x, y = y, x

@@ -9,7 +9,7 @@ type Assumption uint8
 // them.
 const (
 	H1  Assumption = iota + 1 // the highest number decides
-	H2                        // numbers are compared by halves, and of equals the last one decides
+	H2                        // numbers are compared by tens, and of equals the last one decides
 	H3                        // a rule without addresses matches IPv4 alone
 	H4                        // no protocol means TCP, UDP and ICMP alone
 	H5                        // the default is the other one, with and without ACLs
