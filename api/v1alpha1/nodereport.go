@@ -52,6 +52,12 @@ type NodeReportStatus struct {
 	// OS of the node: linux or windows.
 	// +optional
 	OS string `json:"os,omitempty"`
+	// Assumptions are what the dataplane takes for granted about its host (docs/windows.md) and the node has found false, or could not try.
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	// +optional
+	Assumptions []Assumption `json:"assumptions,omitempty"`
 
 	// Applied says up to which revision of the datastore the node has applied each kind of policy: all that it knew by then is in force, but for
 	// what Failed names.
@@ -104,6 +110,18 @@ type NodeReportStatus struct {
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// Assumption is something that a dataplane takes for granted about its host.
+type Assumption struct {
+	// Name is its number in the documentation: H7.
+	Name string `json:"name"`
+	// Outcome is False or NotTried.
+	Outcome string `json:"outcome"`
+	// Message says what is assumed, and what was seen instead, or why it was not tried.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Message string `json:"message,omitempty"`
 }
 
 // AppliedRevision is how far a node is with a kind.

@@ -21,3 +21,6 @@ func newDataplane(*config.Config, *slog.Logger) (dataplane.Dataplane, error) {
 
 // survey: there are no rules of anybody's here.
 var survey func(context.Context) (*preflight.Host, error)
+
+// probeHost: there is nothing that felid could enforce with.
+var probeHost func(context.Context) ([]preflight.Trial, error)

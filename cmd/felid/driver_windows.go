@@ -6,10 +6,12 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/felid-net/felid/api/v1alpha1"
 	"github.com/felid-net/felid/dataplane"
 	windows "github.com/felid-net/felid/dataplane_windows"
 	"github.com/felid-net/felid/dataplane_windows/adapters"
 	"github.com/felid-net/felid/dataplane_windows/hns"
+	"github.com/felid-net/felid/dataplane_windows/probe"
 	"github.com/felid-net/felid/internal/config"
 	"github.com/felid-net/felid/internal/preflight"
 )
@@ -20,17 +22,29 @@ func newDataplane(c *config.Config, log *slog.Logger) (dataplane.Dataplane, erro
 	if err != nil {
 		return nil, err
 	}
-	driver, err := windows.New(windows.Config{HNS: hns.NewClient(hns.Open()), Host: host, FullCheck: c.ReadInterval, Log: log})
+	client := hns.NewClient(hns.Open())
+	result := chooseForm(c, client, host, log)
+	driver, err := windows.New(windows.Config{HNS: client, Host: host, Form: result.Form(), Reason: result.Reason(), FullCheck: c.ReadInterval, Log: log})
 	if err != nil {
 		return nil, errors.Join(err, host.Close())
 	}
-	return &hostDriver{driver, host}, nil
+	return &hostDriver{driver, host, result}, nil
 }
 
 // hostDriver is a driver with what it was made from.
 type hostDriver struct {
 	*windows.Driver
-	host *adapters.Host
+	host   *adapters.Host
+	result *probe.Result
+}
+
+// Probed is what of HNS was not as felid takes it for granted, or was not tried.
+func (d *hostDriver) Probed() []v1alpha1.Assumption {
+	var out []v1alpha1.Assumption
+	for _, f := range d.result.Telling() {
+		out = append(out, v1alpha1.Assumption{Name: f.Assumption.String(), Outcome: string(f.Outcome), Message: f.Text() + ": " + f.Detail})
+	}
+	return out
 }
 
 // Close leaves the rules in place.

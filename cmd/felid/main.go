@@ -11,7 +11,7 @@ import (
 )
 
 func main() {
-	app := cli.App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: cli.OSEnv, NewDataplane: newDataplane, Survey: survey}
+	app := cli.App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: cli.OSEnv, NewDataplane: newDataplane, Survey: survey, Probe: probeHost}
 	app.Plugin = strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe") == "kubectl-felid"
 	os.Exit(cli.Main(context.Background(), app, os.Args[1:]))
 }

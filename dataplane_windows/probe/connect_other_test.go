@@ -11,3 +11,6 @@ import (
 
 // connect gives the calls to an emulator, in process.
 func connect(_ *testing.T, s *emulator.Server) hns.Calls { return s.Calls() }
+
+// thin makes fewer runs of those tests that make many: not here.
+const thin = false

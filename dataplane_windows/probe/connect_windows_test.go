@@ -23,3 +23,6 @@ func connect(t *testing.T, s *emulator.Server) hns.Calls {
 	t.Cleanup(func() { l.Close(); <-done })
 	return hns.Open()
 }
+
+// thin makes fewer runs of those tests that make many: a run of some 600 calls takes a second or more under Wine.
+const thin = true

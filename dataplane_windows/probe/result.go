@@ -34,6 +34,9 @@ type Finding struct {
 	Refused bool `json:"refused,omitempty"`
 }
 
+// Text says what is assumed.
+func (f *Finding) Text() string { return f.Assumption.Text() }
+
 // Result of a probe on one node.
 type Result struct {
 	// Build of Windows, and the version of HNS: on another the result says nothing.
@@ -72,12 +75,12 @@ func (r *Result) all(list []Assumption, o Outcome) bool {
 	return !slices.ContainsFunc(list, func(a Assumption) bool { return r.of(a).Outcome != o })
 }
 
-// wrong are those of a list that packets have shown to be false.
-func (r *Result) wrong(list []Assumption) []Finding {
+// wrong are those findings that have the node deny everything.
+func (r *Result) wrong() []Finding {
 	var out []Finding
-	for _, a := range list {
-		if f := r.of(a); f.Outcome == False && !f.Refused {
-			out = append(out, *f)
+	for _, f := range r.Findings {
+		if f.Refuses() {
+			out = append(out, f)
 		}
 	}
 	return out
@@ -85,10 +88,10 @@ func (r *Result) wrong(list []Assumption) []Finding {
 
 // Form is how lists are to be written on the node.
 func (r *Result) Form() windows.Form {
-	if len(r.wrong(plain)) > 0 {
-		return windows.Form{Closed: true}
-	}
 	f := windows.FormOf(r.Version)
+	if len(r.wrong()) > 0 {
+		return windows.Form{Closed: true, IPv6: f.IPv6}
+	}
 	f.IPv6 = f.IPv6 && r.all(ipv6, Proven)
 	f.Sets = f.Sets && r.all(sets, Proven)
 	return f
@@ -96,7 +99,7 @@ func (r *Result) Form() windows.Form {
 
 // Reason says in a line why that form.
 func (r *Result) Reason() string {
-	if wrong := r.wrong(plain); len(wrong) > 0 {
+	if wrong := r.wrong(); len(wrong) > 0 {
 		return "the probe found false: " + names(wrong) + ": " + wrong[0].Detail
 	}
 	var untried []Finding

@@ -34,6 +34,10 @@ func NewNodeReport(s *Status, before *v1alpha1.NodeReport, now time.Time) *v1alp
 	t.Reported = wireTime(now)
 	t.Dataplane, t.DataplaneReason, t.OS = s.Dataplane, s.DataplaneReason, runtime.GOOS
 	t.Endpoints, t.Policies = s.Endpoints, s.Policies
+	for _, a := range s.Assumptions[:min(len(s.Assumptions), v1alpha1.MaxNamed)] {
+		a.Message = shortened(a.Message)
+		t.Assumptions = append(t.Assumptions, a)
+	}
 	for _, kind := range slices.Sorted(maps.Keys(s.Applied)) {
 		t.Applied = append(t.Applied, v1alpha1.AppliedRevision{Kind: string(kind), Revision: strconv.FormatUint(s.Applied[kind], 10)})
 	}

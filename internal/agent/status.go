@@ -22,6 +22,8 @@ type Status struct {
 	// Dataplane says which back end enforces, and DataplaneReason why that one.
 	Dataplane       string `json:"dataplane,omitempty"`
 	DataplaneReason string `json:"dataplaneReason,omitempty"`
+	// Assumptions are what the dataplane takes for granted about its host, and the node has found false or could not try.
+	Assumptions []v1alpha1.Assumption `json:"assumptions,omitempty"`
 	// Failed are objects that are not in force, by their names; they are retried.
 	Failed map[string]string `json:"failed,omitempty"`
 	// Unsupported are rules that this dataplane can't express, and what it does instead.
@@ -75,6 +77,9 @@ func (l *loop) publish(state *dataplane.State, result *dataplane.Result) {
 	s.InSync, s.Applies, s.Faults, s.faults = l.inSync, l.applies, faultTexts(l.faults), l.faults
 	if o, ok := l.o.Dataplane.(Observer); ok {
 		s.Dataplane, s.DataplaneReason = o.Backend()
+	}
+	if p, ok := l.o.Dataplane.(Prober); ok {
+		s.Assumptions = p.Probed()
 	}
 	if state != nil {
 		s.Endpoints, s.Policies, s.Nodes = len(state.Endpoints), len(state.Policies), len(state.Nodes)

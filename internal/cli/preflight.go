@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,9 +27,43 @@ func newPreflight(app *App) *cobra.Command {
 }
 
 func newNodeCheck(app *App) *cobra.Command {
-	return newCheck(app, "check", "Say whether felid may start on this host",
+	c := newCheck(app, "check", "Say whether felid may start on this host",
 		"Look for the rules of another policy engine on this host, and for another owner of the API projectcalico.org/v3 in the cluster. Nothing is changed.\n"+
-			"The exit status is 1 where the agent would refuse to start as --network says.", true)
+			"The exit status is 1 where the agent would refuse to start as --network says.\n\n"+
+			"With --probe this host is tried instead, by packets of felid's own: between two network namespaces on Linux, between two endpoints of a network made\n"+
+			"for that on Windows; both are taken away again. It takes up to some minutes. What pods send and get is not touched. The exit status is 1 where policy\n"+
+			"could not be enforced.", true)
+	try := c.Flags().Bool("probe", false, "send packets through rules in each form that felid writes, and print what became of each")
+	look := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if *try {
+			return app.probe(c)
+		}
+		return look(c, args)
+	}
+	return c
+}
+
+// probe tries this host, and prints a line for each trial.
+func (app *App) probe(c *cobra.Command) error {
+	if app.Probe == nil {
+		return unreachable(errors.New("there is nothing to probe on this system"))
+	}
+	trials, err := app.Probe(c.Context())
+	if c.Flag("output").Value.String() == "json" {
+		err = errors.Join(err, printJSON(app.Out, append([]preflight.Trial{}, trials...)))
+	} else {
+		for i := range trials {
+			fmt.Fprintln(app.Out, trials[i].String())
+		}
+	}
+	if err != nil {
+		return unreachable(err)
+	}
+	if slices.ContainsFunc(trials, func(t preflight.Trial) bool { return t.Refuse }) {
+		return &exitError{exitNo, nil}
+	}
+	return nil
 }
 
 func newCheck(app *App, name, short, long string, host bool) *cobra.Command {
@@ -37,7 +72,11 @@ func newCheck(app *App, name, short, long string, host bool) *cobra.Command {
 	config.Flags(c.Flags(), preflightKeys...)
 	addOutput(c, &output, "table", "json")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		cfg, err := config.LoadOnly(c.Flags(), app.Env, preflightKeys...)
+		load := config.LoadOnly
+		if host {
+			load = config.LoadOnlyForAgent
+		}
+		cfg, err := load(c.Flags(), app.Env, preflightKeys...)
 		if err != nil {
 			return usage(err)
 		}

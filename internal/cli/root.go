@@ -30,6 +30,8 @@ type App struct {
 	Plugin bool
 	// Survey is what this host has of other policy engines; nil where there is nothing to look for.
 	Survey func(context.Context) (*preflight.Host, error)
+	// Probe tries what felid takes for granted about this host, with objects of its own; nil where there is nothing to try.
+	Probe func(context.Context) ([]preflight.Trial, error)
 }
 
 // Main runs felid with args (without the program's name) and returns the exit status.

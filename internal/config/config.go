@@ -56,6 +56,7 @@ type Config struct {
 	LogVerdicts      bool          `felid:"logVerdicts" os:"linux" default:"false" help:"log through NFLOG what every rule, tier and profile decides about each new connection; see felid explain"`
 	DenyEvents       bool          `felid:"denyEvents" os:"linux" default:"false" help:"tell of connections that policy denies by events of the pods, some a minute; costs one more match for each rule that denies, in front of it"`
 	DenyEventGroup   int           `felid:"denyEventGroup" os:"linux" default:"2" help:"NFLOG group that the agent listens to for denyEvents; nobody else may"`
+	Probe            bool          `felid:"probe" os:"windows" default:"true" help:"try at a start, on a network of the probe's own, what felid takes for granted about HNS, unless this build has passed; sets and IPv6 are used only where they were proven"`
 	DriftInterval    time.Duration `felid:"driftInterval" default:"5s" help:"how often cheap signs of foreign changes are looked at"`
 	ReadInterval     time.Duration `felid:"readInterval" default:"4m" help:"how often the kernel is read back whole"`
 
@@ -157,6 +158,14 @@ func (c *Config) OpenLogger() (*slog.Logger, io.Closer, error) {
 		return nil, nil, fmt.Errorf("logFile: %w", err)
 	}
 	return c.loggerTo(f), f, nil
+}
+
+// ProtectStateDir sees to it that nobody but administrators can write to StateDir, where the system leaves that open.
+func (c *Config) ProtectStateDir() error {
+	if err := protectStateDir(c.StateDir); err != nil {
+		return fmt.Errorf("stateDir: %w", err)
+	}
+	return nil
 }
 
 func (c *Config) loggerTo(w io.Writer) *slog.Logger {

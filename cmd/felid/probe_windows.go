@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+
+	"golang.org/x/sys/windows"
+
+	"github.com/felid-net/felid/dataplane_windows/adapters"
+	"github.com/felid-net/felid/dataplane_windows/hns"
+	"github.com/felid-net/felid/dataplane_windows/probe"
+	"github.com/felid-net/felid/internal/config"
+	"github.com/felid-net/felid/internal/preflight"
+)
+
+// chooseForm finds out how lists are to be written here: by what an earlier start has proven on this build, or by a probe now.
+func chooseForm(c *config.Config, client *hns.Client, host *adapters.Host, log *slog.Logger) *probe.Result {
+	var result probe.Result
+	err := alone(func() (err error) {
+		result, err = probe.Choose(context.Background(), probeConfig(client, host, log), c.StateDir, c.Probe)
+		return err
+	})
+	if err != nil {
+		log.Error("probe of HNS", "error", err)
+	}
+	log.Info("HNS", "build", result.Build, "version", fmt.Sprintf("%d.%d", result.Version.Major, result.Version.Minor), "form", result.Form().String(), "reason", result.Reason())
+	return &result
+}
+
+func probeConfig(client *hns.Client, host *adapters.Host, log *slog.Logger) probe.Config {
+	return probe.Config{HNS: client, Packets: probe.Sockets(), Build: int(windows.RtlGetVersion().BuildNumber), HostAddresses: host.Addresses, Log: log}
+}
+
+// alone calls do when no other process of felid's probes: there is one network of the probe's. It waits for the other to end.
+func alone(do func() error) error {
+	name, err := windows.UTF16PtrFromString(`Global\felid-probe`)
+	if err != nil {
+		return err
+	}
+	mutex, err := windows.CreateMutex(nil, false, name)
+	if mutex == 0 {
+		return errors.Join(fmt.Errorf("lock of the probe: %w", err), do())
+	}
+	defer windows.CloseHandle(mutex)
+	runtime.LockOSThread() // a mutex is its thread's
+	defer runtime.UnlockOSThread()
+	if _, err := windows.WaitForSingleObject(mutex, windows.INFINITE); err != nil {
+		return errors.Join(fmt.Errorf("lock of the probe: %w", err), do())
+	}
+	defer windows.ReleaseMutex(mutex)
+	return do()
+}
+
+// probeHost tries HNS, whatever was proven before.
+func probeHost(ctx context.Context) (trials []preflight.Trial, err error) {
+	log := slog.New(slog.DiscardHandler)
+	host, err := adapters.Follow(log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, host.Close()) }()
+	err = alone(func() error {
+		result, err := probe.Run(ctx, probeConfig(hns.NewClient(hns.Open()), host, log))
+		trials = trialsOf(&result)
+		return err
+	})
+	return trials, err
+}
+
+func trialsOf(r *probe.Result) []preflight.Trial {
+	var out []preflight.Trial
+	for _, f := range r.Findings {
+		out = append(out, preflight.Trial{Name: f.Assumption.String(), Text: f.Text(), Outcome: string(f.Outcome), Detail: f.Detail, Refuse: f.Refuses()})
+	}
+	return out
+}
