@@ -50,6 +50,9 @@ func newAgent(app *App) *cobra.Command {
 
 // startAgent opens the log, and runs the agent until ctx ends.
 func startAgent(ctx context.Context, app *App, cfg *config.Config) error {
+	if err := cfg.ProtectStateDir(); err != nil {
+		return unreachable(err)
+	}
 	log, file, err := cfg.OpenLogger()
 	if err != nil {
 		return unreachable(err)
