@@ -13,6 +13,7 @@ import (
 	"github.com/felid-net/felid/cni"
 	"github.com/felid-net/felid/dataplane_windows/hns"
 	"github.com/felid-net/felid/test/windows/emulator"
+	"github.com/felid-net/felid/test/windows/wine"
 )
 
 // TestGate: felid-cni.exe answers when policy is in force in HNS, and not before, and what the other plugin answered goes on as it was.
@@ -124,14 +125,49 @@ func TestGateAfterAll(t *testing.T) {
 	}
 }
 
+// TestGateBeforeSync: an agent that does not know the policies yet lets no pod start, and does not put itself into the runtime's list.
+func TestGateBeforeSync(t *testing.T) {
+	n := newNode(t, emulator.Server2022)
+	n.agent = n.run(t, "--datastore", "etcd:http://127.0.0.1:1", "--cni-bin-dir", wine.Path(n.path("bin")), "--cni-conf-dir", wine.Path(n.path("net.d")))
+	p := n.connect(t, "web-1", "10.224.0.7")
+	call := func(verb string, patience time.Duration) *started {
+		config := map[string]any{"cniVersion": "1.1.0", "name": "azure", "type": "felid-cni", "mode": "gate", "socket": n.pipe}
+		return n.exec(t, n.path("image", "felid-cni.exe"), config, verb, p, patience)
+	}
+	eventually(t, func() error { // the first call that finds the pipe is lost under Wine
+		s := call(cni.Status, 3*time.Second)
+		<-s.ended
+		if !strings.Contains(s.out.String(), "not in sync with the datastore yet") {
+			return fmt.Errorf("%v: %s", s.failed, s.out.String())
+		}
+		return nil
+	})
+	for verb, code := range map[string]uint{cni.Add: 11, cni.Check: 11, cni.Status: 50} {
+		_, err := call(verb, time.Minute).wait(t)
+		wantCode(t, verb, err, code)
+		if err != nil && !strings.Contains(err.Msg, "not in sync with the datastore yet") {
+			t.Errorf("%s: %v", verb, err)
+		}
+	}
+	if _, err := call(cni.Del, time.Minute).wait(t); err != nil {
+		t.Errorf("DEL: %v", err)
+	}
+	if _, err := n.felids(); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the list is there: %v", err)
+	}
+}
+
 // TestSecondAgent: two agents don't share a pipe: the second ends, and says why.
 func TestSecondAgent(t *testing.T) {
 	n := newNode(t, emulator.Server2022)
 	n.start(t)
 	second := n.run(t)
 	<-second.Ended()
-	if err := second.Stop(); err == nil || !strings.Contains(second.Output(), n.pipe+": another agent holds it") {
-		t.Errorf("%v:\n%s", err, second.Output())
+	// On a machine with much to do the first may not have an instance of its pipe free in time.
+	out := second.Output()
+	told := strings.Contains(out, n.pipe+": another agent holds it") || strings.Contains(out, n.pipe+": somebody has made this pipe before")
+	if err := second.Stop(); err == nil || !told {
+		t.Errorf("%v:\n%s", err, out)
 	}
 	n.mustCall(t, cni.Add, n.connect(t, "web-1", "10.224.0.7"))
 }

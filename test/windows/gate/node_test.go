@@ -239,6 +239,12 @@ func (n *node) begin(t *testing.T, verb string, p pod) *started {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return n.exec(t, n.path("bin", "felid-cni.exe"), config, verb, p, time.Minute)
+}
+
+// exec starts the plugin with a configuration, and kills it after a while.
+func (n *node) exec(t *testing.T, program string, config map[string]any, verb string, p pod, patience time.Duration) *started {
+	t.Helper()
 	config["prevResult"] = json.RawMessage(p.result())
 	if verb == cni.Check || verb == cni.Status { // which older versions have not
 		config["cniVersion"] = "1.1.0"
@@ -247,8 +253,8 @@ func (n *node) begin(t *testing.T, verb string, p pod) *started {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	cmd := n.Command(ctx, n.path("bin", "felid-cni.exe"))
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	cmd := n.Command(ctx, program)
 	cmd.Env = append(cmd.Env, "CNI_COMMAND="+verb, "CNI_CONTAINERID="+p.name, "CNI_NETNS="+p.namespace, "CNI_IFNAME=eth0", "CNI_PATH="+wine.Path(n.path("bin")),
 		"CNI_ARGS=K8S_POD_NAMESPACE=web;K8S_POD_NAME="+p.name)
 	s := &started{verb: verb, ended: make(chan struct{})}
@@ -314,7 +320,7 @@ func policed(t *testing.T, em *emulator.Server, p pod) bool {
 
 func eventually(t *testing.T, what func() error) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		err := what()
 		if err == nil {
 			return
