@@ -21,7 +21,7 @@ func (d *Driver) CheckDrift(ctx context.Context) (needsApply bool, err error) {
 		d.mu.Unlock()
 		return false, nil // the first Apply will read everything
 	}
-	check := &driftCheck{d: d, writes: map[*port]int{}}
+	check := &driftCheck{d: d, writes: map[*port]int{}, lists: d.seen.lists}
 	for _, p := range d.ports {
 		check.writes[p] = p.writes
 	}
@@ -35,6 +35,11 @@ func (d *Driver) CheckDrift(ctx context.Context) (needsApply bool, err error) {
 	d.run(ctx, jobs)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	for _, j := range jobs {
+		if j.on.busy {
+			check.err = errors.Join(check.err, j.on.fault(time.Now()))
+		}
+	}
 	if full && check.err == nil && !check.odd {
 		d.mistrust = nil
 	}
@@ -48,6 +53,7 @@ func (d *Driver) CheckDrift(ctx context.Context) (needsApply bool, err error) {
 type driftCheck struct {
 	d       *Driver
 	writes  map[*port]int // when it began
+	lists   int           // of endpoints that had been read
 	drifted bool
 	odd     bool // there is something else than was written, as there always is
 	back    bool // HNS answers again
@@ -106,7 +112,7 @@ func (c *driftCheck) read(p *port) job {
 
 // compare takes what was read of a port, unless an Apply has written there meanwhile, and tells whether it is not what was there.
 func (c *driftCheck) compare(p *port, e *hns.Endpoint) bool {
-	if p.busy || !p.read || p.writes != c.writes[p] {
+	if !p.read || !c.untouched(p) {
 		return false
 	}
 	now := *p
@@ -130,11 +136,15 @@ func sameRaw(a, b json.RawMessage) bool { return bytes.Equal(a, b) }
 func (c *driftCheck) everything() []job {
 	d := c.d
 	var jobs []job
-	if !d.seen.endpoints.busy {
-		jobs = append(jobs, c.listEndpoints())
-	}
-	if !d.seen.networks.busy {
-		jobs = append(jobs, c.listNetworks())
+	for _, look := range []struct {
+		on   *object
+		list func() job
+	}{{&d.seen.endpoints, c.listEndpoints}, {&d.seen.networks, c.listNetworks}} {
+		if look.on.busy {
+			c.err = errors.Join(c.err, look.on.fault(time.Now()))
+		} else {
+			jobs = append(jobs, look.list())
+		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(d.ports)) {
 		if p := d.ports[id]; !p.attached && !p.busy {
@@ -152,22 +162,29 @@ func (c *driftCheck) listEndpoints() job {
 			c.err = errors.Join(c.err, err)
 			return
 		}
-		seen := map[string]bool{}
+		seen, moved := map[string]bool{}, false
 		for i := range list {
 			seen[list[i].ID] = true
 			if p := c.d.ports[list[i].ID]; p != nil {
 				c.compare(p, &list[i])
-			} else if c.d.mayBeOurs(&list[i]) {
-				c.d.seen.stale, c.drifted = true, true
+			} else {
+				moved = moved || c.d.mayBeOurs(&list[i])
 			}
 		}
 		for p := range c.writes {
-			if p.attached && !seen[p.id] && c.d.ports[p.id] == p {
-				c.d.seen.stale, c.drifted = true, true
-			}
+			moved = moved || p.attached && !seen[p.id] && c.d.ports[p.id] == p
+		}
+		if c.drifted = c.drifted || moved; moved && c.lists == c.d.seen.lists {
+			c.d.tookEndpoints(list, c.untouched)
+			c.d.bind()
+		} else if moved {
+			c.d.seen.stale = true
 		}
 	}}
 }
+
+// untouched tells whether no Apply has written at the port meanwhile.
+func (c *driftCheck) untouched(p *port) bool { return !p.busy && p.writes == c.writes[p] }
 
 // mayBeOurs tells whether an endpoint that has come carries our mark, or an address of an endpoint that has no port.
 func (d *Driver) mayBeOurs(e *hns.Endpoint) bool {

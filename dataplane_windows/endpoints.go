@@ -83,6 +83,7 @@ type sightings struct {
 	stale               bool // the list of endpoints may be another by now
 	nets                bool // that of networks
 	listed, netsListed  bool // it has been read
+	lists               int  // how often it has
 	unbound             bool // endpoints or ports have moved since they were brought together
 	byAddress           map[netip.Addr][]*port
 	lost                map[string]trouble // of ports that HNS did not know when they were written: if it lists them yet, there is no hurry
@@ -117,14 +118,20 @@ func hnsID(iface string) string {
 	return ""
 }
 
-// tookEndpoints notes a list of what is attached. Ports that went by their ID alone stay, until a call finds them gone.
-func (d *Driver) tookEndpoints(list []hns.Endpoint) {
+// tookEndpoints notes a list of what is attached; what it says of ports that are not untouched is old. Ports that went by their ID alone stay,
+// until a call finds them gone.
+func (d *Driver) tookEndpoints(list []hns.Endpoint, untouched func(*port) bool) {
 	seen := map[string]bool{}
 	for i := range list {
 		e := &list[i]
 		seen[e.ID] = true
-		d.tookPort(e).attached = true
+		p := d.ports[e.ID]
+		if p == nil || untouched(p) {
+			p = d.tookPort(e)
+		}
+		p.attached = true
 	}
+	d.seen.lists++
 	for id, p := range d.ports {
 		if seen[id] {
 			continue
@@ -242,7 +249,7 @@ func (d *Driver) listEndpoints() job {
 	var list []hns.Endpoint
 	return job{on: &d.seen.endpoints, call: d.asking(func() (err error) { list, err = d.cfg.HNS.Endpoints(); return err }), note: func(err error) {
 		if err == nil {
-			d.tookEndpoints(list)
+			d.tookEndpoints(list, func(*port) bool { return true })
 		}
 	}}
 }

@@ -172,7 +172,7 @@ func (d *Driver) putSets(ctx context.Context) {
 	now := time.Now()
 	for _, id := range slices.Sorted(maps.Keys(d.networks)) {
 		n := d.networks[id]
-		if len(n.moved) == 0 || !n.read {
+		if !n.read || n.busy {
 			continue
 		}
 		added, changed := n.sortMoved(d.wanted.sets)
@@ -279,16 +279,18 @@ func (d *Driver) sweep(ctx context.Context) {
 	named := d.standingSets()
 	for _, id := range slices.Sorted(maps.Keys(d.networks)) {
 		n := d.networks[id]
-		if !n.extra || !n.read || n.busy {
+		if !n.read || n.busy || n.sweeping.busy {
+			continue
+		}
+		if !n.extra {
+			n.sweeping.worked()
 			continue
 		}
 		if !n.sweeping.ready(time.Now()) {
 			d.wake(n.sweeping.retryAt)
 			continue
 		}
-		if gone := n.orphans(named[id]); len(gone) == 0 {
-			n.sweeping.worked()
-		} else {
+		if gone := n.orphans(named[id]); len(gone) > 0 {
 			jobs = append(jobs, d.removeSets(n, gone))
 		}
 	}
