@@ -55,7 +55,6 @@ func (d *Driver) prepare(s *dataplane.State, changes *dataplane.Changes) {
 	}
 	if changes == nil {
 		d.seen.stale, d.seen.nets = true, true
-		changes = d.everything(s)
 		d.retryNow()
 	}
 	d.whole, d.down = true, nil

@@ -50,9 +50,10 @@ func effectsOf(l *List) map[SetRef]effect {
 
 // wanted is what the State makes of the node, as copies: no part of the State is kept.
 type wanted struct {
-	index *Index
-	host  []netip.Addr // the host's own addresses that lists were made with
-	sets  map[SetRef]*hns.Set
+	index    *Index
+	renderer *Renderer    // with what it made of sets
+	host     []netip.Addr // the host's own addresses that lists were made with
+	sets     map[SetRef]*hns.Set
 	// unsupported are those of all endpoints, and moved says that they are to be gathered anew.
 	unsupported []dataplane.Unsupported
 	moved       bool
@@ -62,10 +63,14 @@ func newWanted() wanted {
 	return wanted{index: NewIndex(), sets: map[SetRef]*hns.Set{}}
 }
 
-// render makes the lists anew that changes may concern, and the sets.
+// render makes the lists anew that changes may concern, and the sets. Nil changes may concern all.
 func (d *Driver) render(s *dataplane.State, changes *dataplane.Changes) {
 	host := d.hostAddresses()
-	r := NewRenderer(s, Options{Form: d.cfg.Form, HostAddresses: host})
+	r := d.wanted.renderer.Next(s, Options{Form: d.cfg.Form, HostAddresses: host}, changes)
+	d.wanted.renderer = r
+	if changes == nil {
+		changes = d.everything(s)
+	}
 	affected := changes
 	if !slices.Equal(host, d.wanted.host) {
 		affected = nil
