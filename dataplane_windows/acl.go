@@ -14,6 +14,9 @@ import (
 // maxItems is how many addresses or ports one ACL lists; what has more is split. Microsoft advises "a few thousand".
 const maxItems = 4000
 
+// maxSingles is up to how many protocols get an ACL each: those that have ports, at most.
+const maxSingles = 4
+
 // writer writes rules as ACLs of one direction with rising priorities.
 type writer struct {
 	*Renderer
@@ -30,7 +33,7 @@ type writer struct {
 // add writes a rule as ACLs: one for each family of which it names addresses, and for each part of lists that are too long. A rule
 // without addresses in any family of the writer's leaves nothing.
 func (w *writer) add(rule flatten.Rule) {
-	acl := hns.ACL{Action: hns.Block, Direction: directionOf(w.dir), RuleType: hns.Switch, Protocols: protocolText(rule.Protocols)}
+	acl := hns.ACL{Action: hns.Block, Direction: directionOf(w.dir), RuleType: hns.Switch}
 	if rule.Action == dataplane.Allow {
 		acl.Action = hns.Allow
 	}
@@ -39,11 +42,14 @@ func (w *writer) add(rule flatten.Rule) {
 	if w.dir == dataplane.Ingress {
 		localPorts, remotePorts = rule.DstPorts, rule.SrcPorts
 	}
+	protocols := protocolTexts(rule.Protocols)
 	for _, addrs := range w.addresses(&rule) {
 		acl.LocalAddresses, acl.RemoteAddresses = addrs[0], addrs[1]
-		for _, acl.LocalPorts = range portTexts(localPorts) {
-			for _, acl.RemotePorts = range portTexts(remotePorts) {
-				w.write(acl, name)
+		for _, acl.Protocols = range protocols {
+			for _, acl.LocalPorts = range portTexts(localPorts) {
+				for _, acl.RemotePorts = range portTexts(remotePorts) {
+					w.write(acl, name)
+				}
 			}
 		}
 	}
@@ -204,11 +210,22 @@ func appendRange(b []byte, r dataplane.PortRange) []byte {
 	return strconv.AppendUint(append(b, '-'), uint64(r.Max), 10)
 }
 
-func protocolText(p flatten.Protocols) string {
+// protocolTexts are lists of protocols: one each of those that can be meant one by one, as nobody is known to list them (H11), and one of
+// all others but a few.
+func protocolTexts(p flatten.Protocols) []string {
 	if p.All() {
-		return ""
+		return []string{""}
 	}
-	return joined(p.Numbers(), func(b []byte, n uint8) []byte { return strconv.AppendUint(b, uint64(n), 10) })
+	appendTo := func(b []byte, n uint8) []byte { return strconv.AppendUint(b, uint64(n), 10) }
+	numbers := p.Numbers()
+	if len(numbers) > maxSingles {
+		return []string{joined(numbers, appendTo)}
+	}
+	out := make([]string, len(numbers))
+	for i := range numbers {
+		out[i] = joined(numbers[i:i+1], appendTo)
+	}
+	return out
 }
 
 func joined[T any](items []T, appendTo func([]byte, T) []byte) string {

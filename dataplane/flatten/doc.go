@@ -27,10 +27,18 @@
 //
 // Each list is made tidy before and after. A rule goes when earlier rules have all of its packets; when later ones do the same to all of them;
 // or when no packet can be in it. Two rules with the same action become one when they differ in one set alone and the rules between them
-// either do the same or have nothing of the one that moves. Thus Pass before tiers that do the same to everything is that action, and Pass
+// either do the same or have nothing of the one that moves. Neighbours that do the same stand in one order, whatever order they came in. Thus Pass before tiers that do the same to everything is that action, and Pass
 // rules that differ in one set are one. Rules are compared with the 128 nearest, so the work for a list of n rules grows as n.
 //
 // "Cheap" counts rules, and what a dataplane writes them as: a rule for each family, prefixes for ranges, numbers for protocols.
+//
+// # Symbols
+//
+// A dataplane that has IP sets of its own needs no members: Symbols leaves a set that is all that a side of a rule asks of addresses as a name in
+// the Match, and lists hold whoever the members are. What would take members to know (whether one set is within another) counts as not known,
+// so that a list may be longer than that of its members. Where a result can't be said without them (the intersection of two sets, a set less some
+// prefixes), they are taken, and which sets those were is noted: only when these move, the list may be another. Of the forms of a tier before
+// others one that takes no members is chosen where there is one.
 //
 // # Answers
 //

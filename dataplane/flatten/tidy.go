@@ -172,8 +172,8 @@ func (r *Rule) standsFor(o *Rule) {
 	}
 }
 
-// cost is about what rules cost a dataplane that lists addresses as prefixes of one family: perRule for each rule and family, and something
-// for each item of a list.
+// cost is about what rules cost a dataplane that lists addresses as prefixes of one family: perRule for each rule, family, and protocol where these are
+// few, and something for each item of a list.
 func cost(rules []Rule) int {
 	sum := 0
 	for i := range rules {
@@ -182,10 +182,11 @@ func cost(rules []Rule) int {
 		if !m.Src.All() || !m.Dst.All() || m.symbolic() {
 			families = m.families()
 		}
-		sum += families*perRule + items(m.Src) + items(m.Dst) + len(m.SrcPorts.ranges) + len(m.DstPorts.ranges)
-		if !m.Protocols.All() {
-			sum += protocolCount(m.Protocols) / 4
+		protocols := 1
+		if n := protocolCount(m.Protocols); n <= 4 {
+			protocols = n // an ACL each
 		}
+		sum += protocols * (families*perRule + items(m.Src) + items(m.Dst) + len(m.SrcPorts.ranges) + len(m.DstPorts.ranges))
 	}
 	return sum
 }
