@@ -43,12 +43,12 @@ func HNSOf(build int) HNS {
 }
 
 // Without is the model where these assumptions do not hold either.
-func (m HNS) Without(false_ ...Assumption) HNS {
+func (m HNS) Without(these ...Assumption) HNS {
 	m.False = maps.Clone(m.False)
 	if m.False == nil {
 		m.False = map[Assumption]bool{}
 	}
-	for _, a := range false_ {
+	for _, a := range these {
 		m.False[a] = true
 	}
 	return m
