@@ -53,9 +53,12 @@ func TestGate(t *testing.T) {
 			if rec := n.record(t, "web-1"); rec != nil {
 				t.Errorf("after DEL: %+v", rec)
 			}
-			if reaches(t, n.Server, friend, p) {
-				t.Error("after DEL, until the other plugin deletes the endpoint, it is open")
-			}
+			eventually(t, func() error {
+				if reaches(t, n.Server, friend, p) {
+					return errors.New("after DEL, until the other plugin deletes the endpoint, it is open")
+				}
+				return nil
+			})
 			n.mustCall(t, cni.Del, p)
 			if err := n.agent.Stop(); err != nil {
 				t.Errorf("stopping the agent: %v", err)

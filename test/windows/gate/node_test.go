@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -40,6 +41,23 @@ var pipes atomic.Int32
 // others is the other plugin's list, as PowerShell writes it.
 const others = "\ufeff{\r\n\"cniVersion\": \"0.3.0\",\r\n\"name\": \"azure\",\r\n\"plugins\": [{\"type\": \"azure-vnet\", \"mode\": \"tunnel\"}]\r\n}\r\n"
 
+var built struct {
+	sync.Mutex
+	felid, plugin string
+}
+
+// programs are built once: go takes its time to find that there is nothing to do.
+func programs(t *testing.T) (p struct{ felid, plugin string }) {
+	t.Helper()
+	built.Lock()
+	defer built.Unlock()
+	if built.plugin == "" {
+		built.felid, built.plugin = wine.Program(t, "./cmd/felid", wine.Options{}), wine.Program(t, "./cmd/felid-cni", wine.Options{})
+	}
+	p.felid, p.plugin = built.felid, built.plugin
+	return p
+}
+
 func newNode(t *testing.T, build int) *node {
 	t.Helper()
 	n := &node{Node: wine.NewNode(t, emulator.Options{Build: build}), dir: t.TempDir()}
@@ -50,8 +68,8 @@ func newNode(t *testing.T, build int) *node {
 			t.Fatal(err)
 		}
 	}
-	for name, pkg := range map[string]string{"felid.exe": "./cmd/felid", "felid-cni.exe": "./cmd/felid-cni"} {
-		program, err := os.ReadFile(wine.Program(t, pkg, wine.Options{}))
+	for name, path := range map[string]string{"felid.exe": programs(t).felid, "felid-cni.exe": programs(t).plugin} {
+		program, err := os.ReadFile(path)
 		if err == nil {
 			err = os.WriteFile(n.path("image", name), program, 0o755)
 		}
