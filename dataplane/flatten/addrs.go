@@ -186,6 +186,26 @@ func (a Addrs) overlaps(b Addrs) bool {
 	return found
 }
 
+// within tells whether all of a is in b.
+func (a Addrs) within(b Addrs) bool {
+	switch {
+	case b.All():
+		return true
+	case a.All():
+		return false
+	}
+	rest := b.ranges
+	for _, r := range a.ranges {
+		for len(rest) > 0 && rest[0].To().Compare(r.From()) < 0 {
+			rest = from(rest, r.From())
+		}
+		if len(rest) == 0 || r.From().Compare(rest[0].From()) < 0 || rest[0].To().Compare(r.To()) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // Minus is what is in a and not in b.
 func (a Addrs) Minus(b Addrs) Addrs { return a.Intersect(b.complement()) }
 

@@ -61,8 +61,7 @@ func anyMeets(matches []Match, o *Match) bool {
 func (m Match) covers(o Match) bool {
 	return (m.SrcSet == nil || m.SrcSet == o.SrcSet) && (m.DstSet == nil || m.DstSet == o.DstSet) &&
 		o.Protocols.Minus(m.Protocols).Empty() && (m.SrcPorts.All() || o.SrcPorts.Minus(m.SrcPorts).Empty()) &&
-		(m.DstPorts.All() || o.DstPorts.Minus(m.DstPorts).Empty()) && (m.Src.All() || o.Src.Minus(m.Src).Empty()) &&
-		(m.Dst.All() || o.Dst.Minus(m.Dst).Empty())
+		(m.DstPorts.All() || o.DstPorts.Minus(m.DstPorts).Empty()) && o.Src.within(m.Src) && o.Dst.within(m.Dst)
 }
 
 // Minus is what is in m and not in o, as disjoint matches: at most one per set of a Match.
@@ -106,13 +105,21 @@ func (m Match) Minus(o Match) []Match {
 func (m *Match) setSrc(e end) { m.Src, m.SrcSet = e.addrs, e.set }
 func (m *Match) setDst(e end) { m.Dst, m.DstSet = e.addrs, e.set }
 
-// knownLess is m without o, or more of m where it would take members of sets to know.
+// knownLess is m without o, or more of m where it would take members of sets to know, or much work.
 func (m Match) knownLess(o Match) []Match {
-	if !m.src().knownWithin(o.src()) || !m.dst().knownWithin(o.dst()) {
+	if !m.src().knownWithin(o.src()) || !m.dst().knownWithin(o.dst()) || laborious(m.Src, o.Src) || laborious(m.Dst, o.Dst) {
 		return []Match{m}
 	}
 	return m.Minus(o)
 }
+
+// laborious tells whether many ranges are to be cut out of a, and something is left of it.
+func laborious(a, b Addrs) bool {
+	return len(a.ranges)+len(b.ranges) > manyRanges && !a.within(b)
+}
+
+// manyRanges are too many to cut for a rule that will hardly be found needless by it.
+const manyRanges = 500
 
 // each applies f to every match and joins the results.
 func each(matches []Match, f func(Match) []Match) []Match {

@@ -71,6 +71,9 @@ func TestAddrsAreSets(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p, q := nets.Draw(t, "p"), nets.Draw(t, "q")
 		a, b := AddrsOf(p...), AddrsOf(q...)
+		if a.within(b) != a.Minus(b).Empty() {
+			t.Fatalf("%v within %v: %t", p, q, a.within(b))
+		}
 		union, both, less := AddrsOf(append(slices.Clone(p), q...)...), a.Intersect(b), a.Minus(b)
 		for _, text := range probes {
 			ip := netip.MustParseAddr(text)

@@ -260,3 +260,40 @@ func BenchmarkTiers(b *testing.B) {
 		})
 	}
 }
+
+// TestTidyOfLongSets: rules that are about many ranges are left alone where it would be much work to see that they are not needed, and still
+// decide alike; those that are within another go all the same.
+func TestTidyOfLongSets(t *testing.T) {
+	scattered := func(from, n int) Addrs {
+		var out []netip.Prefix
+		for i := range n {
+			out = append(out, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte((from + i) >> 7), byte((from + i) << 1)}), 32))
+		}
+		return AddrsOf(out...)
+	}
+	rule := func(action dataplane.Action, src Addrs, port uint16) Rule {
+		r := on(action, 6, port)
+		r.Src = src
+		return r
+	}
+	for name, c := range map[string]struct {
+		list []Rule
+		want int
+	}{
+		"apart":    {[]Rule{rule(dataplane.Allow, scattered(0, 600), 80), rule(dataplane.Deny, scattered(300, 600), 0), on(dataplane.Allow, 0, 0)}, 3},
+		"within":   {[]Rule{rule(dataplane.Deny, scattered(0, 600), 0), rule(dataplane.Allow, scattered(100, 300), 80), on(dataplane.Deny, 0, 0)}, 1},
+		"shadowed": {[]Rule{rule(dataplane.Deny, scattered(0, 600), 0), rule(dataplane.Allow, scattered(100, 300), 80), on(dataplane.Allow, 0, 0)}, 2},
+		"by two":   {[]Rule{rule(dataplane.Allow, scattered(0, 400), 80), rule(dataplane.Deny, scattered(0, 500), 80), rule(dataplane.Allow, scattered(300, 500), 80), on(dataplane.Deny, 0, 0)}, 4},
+	} {
+		tidied := tidy(c.list)
+		if len(tidied) != c.want {
+			t.Errorf("%s: %d rules, want %d", name, len(tidied), c.want)
+		}
+		for i := range 2000 {
+			p := packet{src: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), dst: netip.MustParseAddr("10.9.9.9"), protocol: 6, dstPort: uint16(79 + i%3)}
+			if got, want := firstOf(tidied, p), firstOf(c.list, p); got.Action != want.Action {
+				t.Fatalf("%s: %+v: %v, want %v", name, p, got.Action, want.Action)
+			}
+		}
+	}
+}
