@@ -73,6 +73,7 @@ func call[T any](ctx context.Context, s *Store, make func(context.Context) (T, e
 	}
 	limited, cancel := context.WithTimeout(ctx, s.o.Patience)
 	defer cancel()
+	defer s.pace.call()()
 	answer, err := make(limited)
 	switch {
 	case err == nil:

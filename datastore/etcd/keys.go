@@ -12,7 +12,21 @@ import (
 const Root = "/felid/v1/"
 
 // kindPrefix is what the keys of a kind's objects begin with.
-func kindPrefix(kind v3.Kind) string { return Root + v3.APIVersion + "/" + string(kind) + "/" }
+func kindPrefix(kind v3.Kind) string {
+	if prefix := prefixes[kind]; prefix != "" {
+		return prefix
+	}
+	return Root + v3.APIVersion + "/" + string(kind) + "/"
+}
+
+// prefixes are those of the kinds that are known: each change that is read needs one.
+var prefixes = func() map[v3.Kind]string {
+	all := map[v3.Kind]string{}
+	for _, info := range v3.Kinds() {
+		all[info.Kind] = Root + v3.APIVersion + "/" + string(info.Kind) + "/"
+	}
+	return all
+}()
 
 // pathOf is the key in etcd of an object that can be stored.
 func pathOf(key v3.Key) (string, error) {

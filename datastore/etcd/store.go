@@ -39,10 +39,14 @@ type Options struct {
 	PageSize int64
 }
 
+// window is how many bytes may be under way that have not been read.
+const window = 1 << 20
+
 // Store is a datastore.Store in etcd.
 type Store struct {
 	o       Options
 	client  *clientv3.Client
+	pace    *pace
 	lineage lineage
 
 	mu     sync.Mutex
@@ -85,17 +89,22 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	pace := newPace()
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: o.Endpoints, TLS: tls,
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 5 * time.Second,
 		MaxUnaryRetries: 20, BackoffWaitBetween: 50 * time.Millisecond,
-		DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(failFast)},
-		Logger:      zap.NewNop(), // it logs each attempt
+		DialOptions: []grpc.DialOption{
+			grpc.WithChainUnaryInterceptor(failFast), grpc.WithTransportCredentials(pace.credentials(tls)),
+			// Fixed, so that gRPC does not measure by pings what room there should be.
+			grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(window),
+		},
+		Logger: zap.NewNop(), // it logs each attempt
 	})
 	if err != nil {
 		return nil, fmt.Errorf("etcd %s: %w: %w", strings.Join(o.Endpoints, ","), datastore.ErrInvalid, err)
 	}
-	s := &Store{o: o, client: client, lineage: lineage{doubt: o.Doubt}, faults: map[v3.Kind]kindFaults{}, watched: map[v3.Kind]bool{}}
+	s := &Store{o: o, client: client, pace: pace, lineage: lineage{doubt: o.Doubt}, faults: map[v3.Kind]kindFaults{}, watched: map[v3.Kind]bool{}}
 	s.live, s.stop = context.WithCancelCause(context.Background())
 	return s, nil
 }
