@@ -61,7 +61,8 @@ func (s *Sets) attempt(ctx context.Context, plan func(*Sets, string, *set) job, 
 		return err
 	}
 	names := slices.Sorted(maps.Keys(s.dirty))
-	jobs, commands := make([]job, 0, len(names)), make([]Command, 0, len(names))
+	jobs, commands := s.jobs[:0], s.commands[:0]
+	defer func() { s.jobs, s.commands = emptied(jobs), emptied(commands) }()
 	for _, name := range names {
 		if j := plan(s, name, s.sets[name]); len(j.commands) > 0 {
 			jobs = append(jobs, j)
@@ -85,6 +86,16 @@ func (s *Sets) attempt(ctx context.Context, plan func(*Sets, string, *set) job, 
 		first += len(j.commands)
 	}
 	return nil
+}
+
+// emptied is the room of a slice, to be used again: without what it pointed to, and nil where it is more than a change needs.
+func emptied[T any](s []T) []T {
+	const kept = 256
+	if cap(s) > kept {
+		return nil
+	}
+	clear(s)
+	return s[:0]
 }
 
 // know reads the sets, where they are not known.

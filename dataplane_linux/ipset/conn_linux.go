@@ -191,7 +191,7 @@ func (s *socket) receive(f func(reply) error) error {
 	var n int
 	var err error
 	for {
-		n, _, err = unix.Recvfrom(s.fd, s.in, 0)
+		n, err = unix.Read(s.fd, s.in)
 		if err != unix.EINTR {
 			break
 		}

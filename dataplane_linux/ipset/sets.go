@@ -27,6 +27,9 @@ type Sets struct {
 	repairs int                 // not yet reported
 	temps   int                 // temporary names given
 	members int                 // desired, of all sets
+
+	jobs     []job // room for those of the next attempt
+	commands []Command
 }
 
 // set is one that is desired.
