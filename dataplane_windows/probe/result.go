@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -69,7 +70,13 @@ func Assume(build int, v hns.Version) Result {
 	return r
 }
 
-func (r *Result) of(a Assumption) *Finding { return &r.Findings[a-1] }
+// of is the finding about an assumption. A Result that is not whole, as the zero one, says that nothing was tried.
+func (r *Result) of(a Assumption) *Finding {
+	if len(r.Findings) != int(last) {
+		return &Finding{Assumption: a, Outcome: NotTried}
+	}
+	return &r.Findings[a-1]
+}
 
 func (r *Result) all(list []Assumption, o Outcome) bool {
 	return !slices.ContainsFunc(list, func(a Assumption) bool { return r.of(a).Outcome != o })
@@ -103,14 +110,14 @@ func (r *Result) Reason() string {
 		return "the probe found false: " + names(wrong) + ": " + wrong[0].Detail
 	}
 	var untried []Finding
-	for _, f := range r.Findings {
-		if f.Outcome == NotTried && slices.Contains(plain, f.Assumption) {
-			untried = append(untried, f)
+	for _, a := range plain {
+		if f := r.of(a); f.Outcome == NotTried {
+			untried = append(untried, *f)
 		}
 	}
 	switch {
 	case len(untried) == len(plain):
-		return "nothing was proven on this node: " + untried[0].Detail
+		return "nothing was proven on this node: " + cmp.Or(untried[0].Detail, "it was not tried")
 	case len(untried) > 0:
 		return "not proven on this node: " + names(untried) + ": " + untried[0].Detail
 	}

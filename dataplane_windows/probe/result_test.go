@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	windows "github.com/felid-net/felid/dataplane_windows"
 	"github.com/felid-net/felid/dataplane_windows/hns"
 )
 
@@ -34,6 +35,13 @@ func TestTrialsLeanOnEarlierOnes(t *testing.T) {
 		if !slices.Contains(tried, a) {
 			t.Errorf("a form leans on %s, which is never tried", a)
 		}
+	}
+}
+
+func TestZeroResult(t *testing.T) {
+	var r Result
+	if r.Form() != (windows.Form{}) || r.Settled() || r.Reason() != "nothing was proven on this node: it was not tried" || len(r.Telling()) > 0 {
+		t.Errorf("form %v (%s)", r.Form(), r.Reason())
 	}
 }
 

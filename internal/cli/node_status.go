@@ -139,6 +139,10 @@ func printNode(w io.Writer, r *v1alpha1.NodeReport) {
 	s := &r.Status
 	fmt.Fprintf(w, "%s: %s on %s, %s, %s, reported %s\n", r.Name, conditionText(r), dataplaneText(s), count(s.Endpoints, "endpoint"),
 		counted(s.Policies, "policy or profile", "policies and profiles"), s.Reported.UTC().Format(time.RFC3339))
+	for _, a := range s.Assumptions {
+		what := map[string]string{"False": "false here", "NotTried": "not tried"}[a.Outcome]
+		fmt.Fprintf(w, "  %s: %s: %s\n", what, a.Name, a.Message)
+	}
 	for _, f := range s.Failed {
 		fmt.Fprintf(w, "  not in force: %s: %s\n", f.Object, f.Message)
 	}

@@ -21,7 +21,8 @@ func troubledNode() *v1alpha1.NodeReport {
 	r := &v1alpha1.NodeReport{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}
 	r.Status = v1alpha1.NodeReportStatus{
 		Reported: at, Dataplane: "nft", OS: "linux", Endpoints: 2, Policies: 1,
-		Failed: []v1alpha1.FailedObject{{Object: "pod/web/a", Message: "no chain"}}, FailedCount: 1,
+		Assumptions: []v1alpha1.Assumption{{Name: "H14", Outcome: "False", Message: "connections survive: cut"}, {Name: "H12", Outcome: "NotTried", Message: "IPv6: none here"}},
+		Failed:      []v1alpha1.FailedObject{{Object: "pod/web/a", Message: "no chain"}}, FailedCount: 1,
 		Unsupported: []v1alpha1.UnsupportedRule{{
 			Policy: v1alpha1.PolicyReference{Kind: "NetworkPolicy", Namespace: "web", Name: "p"}, Direction: "egress", Rule: 3, Reason: "left out",
 		}},
@@ -33,6 +34,8 @@ func troubledNode() *v1alpha1.NodeReport {
 }
 
 const troubledText = `n1: not enforcing (not in force: pod/web/a) on linux (nft), 2 endpoints, 1 policy or profile, reported 2026-01-02T03:04:05Z
+  false here: H14: connections survive: cut
+  not tried: H12: IPv6: none here
   not in force: pod/web/a: no chain
   not expressed: NetworkPolicy web/p: spec.egress[3]: left out
   not covered: pod/web/a

@@ -3,8 +3,11 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,6 +48,42 @@ func TestNodeCheck(t *testing.T) {
 	}
 	if o := check(t, "", errors.New("no iptables")); o.status != exitUnreachable || !strings.Contains(o.err, "rules of this host: no iptables") {
 		t.Errorf("%+v", o)
+	}
+}
+
+func TestNodeCheckProbe(t *testing.T) {
+	proven := preflight.Trial{Name: "H7", Text: "Local is the endpoint's side", Outcome: "Proven"}
+	told := preflight.Trial{Name: "H14", Text: "connections survive", Outcome: "False", Detail: "cut"}
+	closed := preflight.Trial{Name: "H1", Text: "the lowest decides", Outcome: "False", Detail: "the highest does", Refuse: true}
+	for _, c := range []struct {
+		trials []preflight.Trial
+		err    error
+		status int
+		out    string
+	}{
+		{[]preflight.Trial{proven, told}, nil, 0, "H7 Proven: Local is the endpoint's side\nH14 False: connections survive (cut)\n"},
+		{[]preflight.Trial{closed, proven}, nil, exitNo, "H1 False: the lowest decides (the highest does)\nH7 Proven: Local is the endpoint's side\n"},
+		{[]preflight.Trial{closed}, errors.New("HNS is gone"), exitUnreachable, "H1 False: the lowest decides (the highest does)\n"},
+	} {
+		var out, errs bytes.Buffer
+		app := App{Out: &out, Err: &errs, Env: func(string) (string, bool) { return "", false },
+			Survey: survey(calicoRules, nil), Probe: func(context.Context) ([]preflight.Trial, error) { return c.trials, c.err }}
+		if status := Main(t.Context(), app, []string{"node", "check", "--probe"}); status != c.status || out.String() != c.out || (c.err != nil) != (errs.Len() > 0) {
+			t.Errorf("status %d, want %d:\n%s%s", status, c.status, out.String(), errs.String())
+		}
+		out.Reset()
+		if status := Main(t.Context(), app, []string{"node", "check", "--probe", "-o", "json"}); status != c.status {
+			t.Errorf("status %d, want %d", status, c.status)
+		}
+		var got []preflight.Trial
+		if err := json.Unmarshal(out.Bytes(), &got); err != nil || !slices.Equal(got, c.trials) {
+			t.Errorf("%v: %s", err, out.String())
+		}
+	}
+	var errs bytes.Buffer
+	nothing := App{Out: io.Discard, Err: &errs, Env: func(string) (string, bool) { return "", false }}
+	if status := Main(t.Context(), nothing, []string{"node", "check", "--probe"}); status != exitUnreachable || !strings.Contains(errs.String(), "nothing to probe") {
+		t.Errorf("status %d: %s", status, errs.String())
 	}
 }
 
