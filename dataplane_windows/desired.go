@@ -3,6 +3,7 @@ package windows
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/felid-net/felid/dataplane"
 	"github.com/felid-net/felid/dataplane_windows/hns"
@@ -54,13 +55,14 @@ type wanted struct {
 	renderer *Renderer    // with what it made of sets
 	host     []netip.Addr // the host's own addresses that lists were made with
 	sets     map[SetRef]*hns.Set
+	later    map[SetRef]time.Time // when sets are to be written that have other members by now, which only let more through
 	// unsupported are those of all endpoints, and moved says that they are to be gathered anew.
 	unsupported []dataplane.Unsupported
 	moved       bool
 }
 
 func newWanted() wanted {
-	return wanted{index: NewIndex(), sets: map[SetRef]*hns.Set{}}
+	return wanted{index: NewIndex(), sets: map[SetRef]*hns.Set{}, later: map[SetRef]time.Time{}}
 }
 
 // render makes the lists anew that changes may concern, and the sets. Nil changes may concern all.
@@ -76,11 +78,11 @@ func (d *Driver) render(s *dataplane.State, changes *dataplane.Changes) {
 		affected = nil
 	}
 	d.wanted.host = host
-	d.changeSets(r, s, changes)
 	for _, id := range d.wanted.index.Affected(s, affected) {
 		d.renderEndpoint(r, s.Endpoints[id], id)
 		d.wanted.moved = true
 	}
+	d.changeSets(r, s, changes)
 	d.forgetSets()
 }
 
@@ -120,14 +122,26 @@ func (d *Driver) renderEndpoint(r *Renderer, ep *dataplane.Endpoint, id dataplan
 	}
 }
 
-// changeSets makes the sets anew that moved and are in use.
+// changeSets makes the sets anew that moved and are in use, but for those that may wait.
 func (d *Driver) changeSets(r *Renderer, s *dataplane.State, changes *dataplane.Changes) {
-	for ref := range d.wanted.sets {
-		if _, moved := changes.IPSets[ref.Set]; !moved || s.IPSets[ref.Set] == nil { // gone: no list will name it
+	now := time.Now()
+	for ref, old := range d.wanted.sets {
+		delta, moved := changes.IPSets[ref.Set]
+		due, waits := d.wanted.later[ref]
+		if !moved && !waits || s.IPSets[ref.Set] == nil { // gone: no list will name it
 			continue
 		}
+		if !waits {
+			due = d.dueSet(ref)
+		}
+		if now.Before(due) && len(d.pending) == 0 && (!moved || d.onlyOpensSet(ref, delta)) {
+			d.wanted.later[ref] = due
+			d.wake(due)
+			continue
+		}
+		delete(d.wanted.later, ref)
 		set := r.Set(ref)
-		if old := d.wanted.sets[ref]; old.Equal(set) || len(set.Members) == 0 { // an empty one is not written: no list will name it
+		if len(set.Members) == 0 || old.Equal(set) { // an empty one is not written: no list will name it
 			continue
 		}
 		d.wanted.sets[ref] = &set
@@ -135,11 +149,42 @@ func (d *Driver) changeSets(r *Renderer, s *dataplane.State, changes *dataplane.
 	}
 }
 
+// dueSet is when a change of a set that may wait is to be written: so long after the last write to each of its networks. Where it does not stand yet, or
+// lists are to be written, that is at once.
+func (d *Driver) dueSet(ref SetRef) time.Time {
+	var due time.Time
+	for _, n := range d.networks {
+		if n.need[ref] == 0 {
+			continue
+		}
+		if !n.read || n.stands[ref] == nil || len(n.moved) > 0 {
+			return time.Time{}
+		}
+		if at := n.written.Add(d.cfg.Coalesce); due.IsZero() || at.Before(due) {
+			due = at
+		}
+	}
+	return due
+}
+
+// onlyOpensSet tells whether a change of members only lets more through, by what lists do with those in the set.
+func (d *Driver) onlyOpensSet(ref SetRef, delta *dataplane.SetDelta) bool {
+	if delta == nil {
+		return false
+	}
+	does := effect(0)
+	for _, id := range d.wanted.index.Users(ref) {
+		does |= d.endpoints[id].effects[ref]
+	}
+	return does == allows && len(delta.Removed) == 0 || does == blocks && len(delta.Added) == 0
+}
+
 // forgetSets drops the sets that no list names any more.
 func (d *Driver) forgetSets() {
 	for ref := range d.wanted.sets {
 		if len(d.wanted.index.named[ref]) == 0 {
 			delete(d.wanted.sets, ref)
+			delete(d.wanted.later, ref)
 		}
 	}
 }

@@ -213,3 +213,22 @@ func TestForeignChangesOfSets(t *testing.T) {
 		})
 	}
 }
+
+// TestSetThatWaitsIsWrittenBeforeItBlocks: a member that waits for others does so no longer when a list comes that denies by the set.
+func TestSetThatWaitsIsWrittenBeforeItBlocks(t *testing.T) {
+	inBubble(t, forms["sets"], 1, func(t *testing.T, n *node) {
+		n.mustApply(nil)
+		n.mustApply(leave(n.state, "clients", "10.0.3.5/32"))
+		n.writes()
+		n.mustApply(join(n.state, "clients", "10.0.3.99/32"))
+		n.wantWrites()
+		n.mustApply(change(n.state, func(s *dataplane.State) {
+			id := dataplane.PolicyID{Kind: "NetworkPolicy", Namespace: "a", Name: "in"}
+			p := *s.Policies[id]
+			p.Ingress = []dataplane.Rule{{Action: dataplane.Deny, Src: dataplane.Side{IPSets: []dataplane.IPSetID{"clients"}}}, {Action: dataplane.Allow, Index: 1}}
+			s.Policies[id] = &p
+		}))
+		n.wantWrites("Update clients", "endpoint")
+		must(t, n.members())
+	})
+}
