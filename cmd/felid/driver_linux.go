@@ -16,7 +16,7 @@ import (
 )
 
 // newDataplane opens iptables and ipset in the network namespace of the process.
-func newDataplane(c *config.Config, log *slog.Logger) (dataplane.Dataplane, error) {
+func newDataplane(_ context.Context, c *config.Config, log *slog.Logger) (dataplane.Dataplane, error) {
 	mark, err := c.Mark()
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ import (
 )
 
 // newDataplane says that this system has none: the operator's commands alone work.
-func newDataplane(*config.Config, *slog.Logger) (dataplane.Dataplane, error) {
+func newDataplane(context.Context, *config.Config, *slog.Logger) (dataplane.Dataplane, error) {
 	return nil, fmt.Errorf("no dataplane for %s: %w", runtime.GOOS, errors.ErrUnsupported)
 }
 

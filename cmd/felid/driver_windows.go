@@ -17,13 +17,13 @@ import (
 )
 
 // newDataplane opens HNS, and follows the addresses of the host.
-func newDataplane(c *config.Config, log *slog.Logger) (dataplane.Dataplane, error) {
+func newDataplane(ctx context.Context, c *config.Config, log *slog.Logger) (dataplane.Dataplane, error) {
 	host, err := adapters.Follow(log)
 	if err != nil {
 		return nil, err
 	}
 	client := hns.NewClient(hns.Open())
-	result := chooseForm(c, client, host, log)
+	result := chooseForm(ctx, c, client, host, log)
 	driver, err := windows.New(windows.Config{HNS: client, Host: host, Form: result.Form(), Reason: result.Reason(), FullCheck: c.ReadInterval, Log: log})
 	if err != nil {
 		return nil, errors.Join(err, host.Close())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"time"
 
 	"golang.org/x/sys/windows"
 
@@ -16,11 +17,16 @@ import (
 	"github.com/felid-net/felid/internal/preflight"
 )
 
+// probeTime is how long a probe may keep the agent from its node: less than the start-up probe of its container does.
+const probeTime = 4 * time.Minute
+
 // chooseForm finds out how lists are to be written here: by what an earlier start has proven on this build, or by a probe now.
-func chooseForm(c *config.Config, client *hns.Client, host *adapters.Host, log *slog.Logger) *probe.Result {
+func chooseForm(ctx context.Context, c *config.Config, client *hns.Client, host *adapters.Host, log *slog.Logger) *probe.Result {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
 	var result probe.Result
-	err := alone(func() (err error) {
-		result, err = probe.Choose(context.Background(), probeConfig(client, host, log), c.StateDir, c.Probe)
+	err := alone(ctx, func() (err error) {
+		result, err = probe.Choose(ctx, probeConfig(client, host, log), c.StateDir, c.Probe)
 		return err
 	})
 	if err != nil {
@@ -34,8 +40,8 @@ func probeConfig(client *hns.Client, host *adapters.Host, log *slog.Logger) prob
 	return probe.Config{HNS: client, Packets: probe.Sockets(), Build: int(windows.RtlGetVersion().BuildNumber), HostAddresses: host.Addresses, Log: log}
 }
 
-// alone calls do when no other process of felid's probes: there is one network of the probe's. It waits for the other to end.
-func alone(do func() error) error {
+// alone calls do when no other process of felid's probes: there is one network of the probe's. It waits for the other to end, or ctx.
+func alone(ctx context.Context, do func() error) error {
 	name, err := windows.UTF16PtrFromString(`Global\felid-probe`)
 	if err != nil {
 		return err
@@ -47,11 +53,18 @@ func alone(do func() error) error {
 	defer windows.CloseHandle(mutex)
 	runtime.LockOSThread() // a mutex is its thread's
 	defer runtime.UnlockOSThread()
-	if _, err := windows.WaitForSingleObject(mutex, windows.INFINITE); err != nil {
-		return errors.Join(fmt.Errorf("lock of the probe: %w", err), do())
+	for {
+		event, err := windows.WaitForSingleObject(mutex, uint32(time.Second.Milliseconds()))
+		switch {
+		case err != nil:
+			return errors.Join(fmt.Errorf("lock of the probe: %w", err), do())
+		case event != uint32(windows.WAIT_TIMEOUT):
+			defer windows.ReleaseMutex(mutex)
+			return do()
+		case ctx.Err() != nil:
+			return fmt.Errorf("another process probes: %w", ctx.Err())
+		}
 	}
-	defer windows.ReleaseMutex(mutex)
-	return do()
 }
 
 // probeHost tries HNS, whatever was proven before.
@@ -62,7 +75,7 @@ func probeHost(ctx context.Context) (trials []preflight.Trial, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, host.Close()) }()
-	err = alone(func() error {
+	err = alone(ctx, func() error {
 		result, err := probe.Run(ctx, probeConfig(hns.NewClient(hns.Open()), host, log))
 		trials = trialsOf(&result)
 		return err

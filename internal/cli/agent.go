@@ -73,7 +73,7 @@ func runAgent(ctx context.Context, app *App, cfg *config.Config, log *slog.Logge
 	if err != nil {
 		return openError(err)
 	}
-	dp, err := app.NewDataplane(cfg, log)
+	dp, err := app.NewDataplane(ctx, cfg, log)
 	if err != nil {
 		return unreachable(errors.Join(err, store.Close()))
 	}

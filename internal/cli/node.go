@@ -52,7 +52,7 @@ func cleanup(ctx context.Context, app *App, cfg *config.Config) error {
 	if err := install.Remove(cfg.CNIBinDir, cfg.CNIConfDir); err != nil {
 		return err
 	}
-	dp, err := app.NewDataplane(cfg, cfg.Logger())
+	dp, err := app.NewDataplane(ctx, cfg, cfg.Logger())
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func TestNodeCleanup(t *testing.T) {
 	run := func(args ...string) (status int, text string) {
 		var out bytes.Buffer
 		app := App{Out: &out, Err: &out, Env: func(string) (string, bool) { return "", false },
-			NewDataplane: func(*config.Config, *slog.Logger) (dataplane.Dataplane, error) { return host, nil }}
+			NewDataplane: func(context.Context, *config.Config, *slog.Logger) (dataplane.Dataplane, error) { return host, nil }}
 		return Main(t.Context(), app, append([]string{"node", "cleanup", "--node", "n"}, args...)), out.String()
 	}
 	if status, out := run(); status != exitUsage || !strings.Contains(out, "which folders?") || host.cleaned > 0 {

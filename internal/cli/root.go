@@ -24,8 +24,8 @@ type App struct {
 	In       io.Reader
 	Out, Err io.Writer
 	Env      func(string) (string, bool)
-	// NewDataplane opens the driver that enforces on this host.
-	NewDataplane func(*config.Config, *slog.Logger) (dataplane.Dataplane, error)
+	// NewDataplane opens the driver that enforces on this host; ctx bounds what that takes.
+	NewDataplane func(context.Context, *config.Config, *slog.Logger) (dataplane.Dataplane, error)
 	// Plugin: it is called as a plugin of kubectl, whose API server is the datastore where none is named.
 	Plugin bool
 	// Survey is what this host has of other policy engines; nil where there is nothing to look for.
