@@ -181,12 +181,14 @@ const firstDefault = lastPriority + 1
 
 // switchLayer finds room for ours.
 func (c *composition) switchLayer(dir hns.Direction, own []hns.ACL) []hns.ACL {
-	copies := c.overtaken(dir)
 	for {
+		before := len(c.conflicts)
+		copies := c.overtaken(dir)
 		low, high := c.room(dir)
 		if placed, ok := place(append(copies[:len(copies):len(copies)], own...), low, high, len(copies)); ok {
 			return placed
 		}
+		c.conflicts = c.conflicts[:before]
 		first := c.firstBehind(dir)
 		if first == nil {
 			c.conflicts = append(c.conflicts, "ACLs of others leave no room for policy "+string(dir)+": everything is denied")

@@ -193,6 +193,29 @@ func TestComposedNeverOpens(t *testing.T) {
 	})
 }
 
+// TestComposedIsComposedAlready: what was written is what is written when it is read back.
+func TestComposedIsComposedAlready(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		own, _ := render(drawState(t), testID)
+		first := Compose(own, rapid.SliceOfNDistinct(rapid.Custom(drawForeign), 0, 5, rank).Draw(t, "foreign"))
+		ep := hns.Endpoint{Raw: first.ACLs}
+		for _, text := range first.ACLs {
+			acl, err := hns.ParseACL(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ep.ACLs = append(ep.ACLs, acl)
+		}
+		stands, foreign := Split(&ep)
+		if diff := cmp.Diff(first.Own, stands); diff != "" {
+			t.Fatalf("ours are not known again: %s", diff)
+		}
+		if diff := cmp.Diff(first.ACLs, Compose(own, foreign).ACLs); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+}
+
 // isDefault tells whether an ACL is what a plugin leaves for want of policy.
 func isDefault(text json.RawMessage) bool {
 	f := parseForeign(text)
