@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/windows"
@@ -78,6 +79,9 @@ func probeHost(ctx context.Context) (trials []preflight.Trial, err error) {
 	err = alone(ctx, func() error {
 		result, err := probe.Run(ctx, probeConfig(hns.NewClient(hns.Open()), host, log))
 		trials = trialsOf(&result)
+		if err == nil && !slices.ContainsFunc(trials, func(t preflight.Trial) bool { return t.Outcome != string(probe.NotTried) }) {
+			err = errors.New(result.Reason())
+		}
 		return err
 	})
 	return trials, err
