@@ -33,7 +33,24 @@ func TestNoSharedCaseOpens(t *testing.T) {
 		t.Fatalf("the probe chooses %d forms", len(models))
 	}
 	for form, list := range models {
-		t.Run(form.String(), func(t *testing.T) { dptest.NeverOpens(t, list, inForm(form)) })
+		for i, opened := range dptest.OpenedOnHNS(t, list, inForm(form)) {
+			if len(opened) > 0 {
+				t.Errorf("%s, without %v on HNS %d: %q", form, list[i].False, list[i].Major, opened)
+			}
+		}
+	}
+}
+
+// TestSharedCasesWouldOpen: where nobody asks the probe, the shared cases notice that each of these does not hold.
+func TestSharedCasesWouldOpen(t *testing.T) {
+	var models []dptest.HNS
+	for _, h := range []dptest.Assumption{dptest.H1, dptest.H2, dptest.H6, dptest.H7, dptest.H8, dptest.H10, dptest.H11, dptest.H12, dptest.H18} {
+		models = append(models, dptest.HNSOf(emulator.Server2025).Without(h))
+	}
+	for i, opened := range dptest.OpenedOnHNS(t, models, inForm(plainForm)) {
+		if len(opened) == 0 {
+			t.Errorf("without %v nothing opens", models[i].False)
+		}
 	}
 }
 
