@@ -50,11 +50,10 @@ func NewNetOn(t testing.TB, c *Case, standing map[string]*Namespace) *Net {
 		}
 	}
 	must(n.wan.router())
+	defer n.unplugAfter(t, standing) // so that it is done before the other ends go
 	for name, addrs := range c.world.nodes {
 		if n.nodes[name] = standing[name]; n.nodes[name] == nil {
 			n.nodes[name] = NewNamespace(t)
-		} else {
-			n.unplugAfter(t, name)
 		}
 		must(n.nodes[name].router())
 		must(n.addNode(name, addrs))
@@ -81,18 +80,20 @@ func NewNetOn(t testing.TB, c *Case, standing map[string]*Namespace) *Net {
 	return n
 }
 
-// unplugAfter takes the links of a standing node away after the test: those whose other end is in a namespace that goes go later than that.
-func (n *Net) unplugAfter(t testing.TB, node string) {
-	nl := n.nodes[node].nl
+// unplugAfter takes the links of standing nodes away after the test. (With a namespace they go, too, but some time later.)
+func (n *Net) unplugAfter(t testing.TB, standing map[string]*Namespace) {
 	t.Cleanup(func() {
-		links, err := nl.LinkList()
-		if err != nil {
-			t.Errorf("links of node %s: %v", node, err)
-		}
-		for _, l := range links {
-			if l.Type() == "veth" {
-				if err := nl.LinkDel(l); err != nil {
-					t.Errorf("link %s of node %s: %v", l.Attrs().Name, node, err)
+		for name, node := range standing {
+			links, err := node.nl.LinkList()
+			if err != nil {
+				t.Errorf("links of node %s: %v", name, err)
+			}
+			for _, l := range links {
+				if l.Type() != "veth" {
+					continue
+				}
+				if err := node.nl.LinkDel(l); err != nil {
+					t.Errorf("link %s of node %s: %v", l.Attrs().Name, name, err)
 				}
 			}
 		}

@@ -35,7 +35,7 @@ func Random(seed uint64) *Case {
 		c.add(g.policy(fmt.Sprintf("p%d", i)))
 	}
 	for i := range g.IntN(3) {
-		if err := c.addClusterPolicy(g.clusterPolicy(fmt.Sprintf("c%d", i))); err != nil {
+		if err := c.addJSON(g.clusterPolicy(fmt.Sprintf("c%d", i))); err != nil {
 			panic(err)
 		}
 	}

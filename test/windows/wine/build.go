@@ -37,6 +37,16 @@ func TestProgram(t testing.TB, pkg string, o Options) string {
 	return build(t, pkg, o, "test", "-c")
 }
 
+// Folder is where the tests of a package of ours run, as go test has it.
+func Folder(t testing.TB, pkg string) string {
+	t.Helper()
+	root, err := repository()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(root, filepath.FromSlash(pkg))
+}
+
 func build(t testing.TB, pkg string, o Options, verb ...string) string {
 	t.Helper()
 	root, err := repository()

@@ -1,0 +1,234 @@
+package mixed
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	v3 "github.com/felid-net/felid/api/v3"
+	"github.com/felid-net/felid/dataplane"
+	"github.com/felid-net/felid/dataplane/dptest"
+	"github.com/felid-net/felid/test/kubernetes"
+	"github.com/felid-net/felid/test/windows/emulator"
+)
+
+var (
+	every = flag.Int("every", 1, "run only one of so many of the shared cases")
+	seeds = flag.Uint64("seeds", 20, "how many made-up cases to run")
+)
+
+// patience is how long a busy machine may need until a node has what was written.
+const patience = 30 * time.Second
+
+// cluster has both kinds of nodes.
+type cluster struct {
+	api     *api
+	linux   map[string]*linuxNode
+	windows map[string]*windowsNode
+}
+
+// nodes of the cluster. Those of Windows are of both builds.
+var nodes = []string{"n1", "n2", "n3"}
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	server := kubernetes.Start(t, kubernetes.Options{})
+	c := &cluster{api: newAPI(t, server), linux: map[string]*linuxNode{}, windows: map[string]*windowsNode{}}
+	c.linux["n2"] = startLinuxNode(t, "n2", build(t), server)
+	c.windows["n1"] = startWindowsNode(t, "n1", emulator.Server2022, server)
+	c.windows["n3"] = startWindowsNode(t, "n3", emulator.Server2025, server)
+	t.Cleanup(func() {
+		if t.Failed() {
+			c.logs(t)
+		}
+	})
+	return c
+}
+
+func (c *cluster) logs(t *testing.T) {
+	for name, n := range c.linux {
+		text, _ := os.ReadFile(n.log)
+		t.Logf("log of %s:\n%s", name, tail(string(text)))
+	}
+	for name, n := range c.windows {
+		t.Logf("log of %s:\n%s", name, tail(n.agent.Output()))
+	}
+}
+
+func tail(text string) string {
+	lines := strings.Split(text, "\n")
+	return strings.Join(lines[max(0, len(lines)-30):], "\n")
+}
+
+func TestBothWorldsAgree(t *testing.T) {
+	shared, skipped := sharedCases(t, nodes)
+	c := newCluster(t)
+	cases := slices.DeleteFunc(shared, func(k *dptest.Case) bool { return len(k.Flows) == 0 })
+	run, refused, flows := 0, map[string]string{}, 0
+	one := func(k *dptest.Case) {
+		t.Run(k.Name, func(t *testing.T) {
+			err := c.run(t, k)
+			switch {
+			case errors.Is(err, errRefused):
+				refused[k.Name] = err.Error()
+			case err != nil:
+				t.Error(err)
+			}
+			run++
+			flows += len(k.Flows)
+		})
+	}
+	for i, k := range cases {
+		if i%*every == 0 {
+			one(k)
+		}
+	}
+	for seed := range *seeds {
+		k := dptest.Random(seed)
+		if why := unfit(k, nodes); why != "" {
+			skipped[why] = append(skipped[why], k.Name)
+			continue
+		}
+		one(prepared(t, k))
+	}
+	t.Logf("%d cases with %d flows; refused: %v", run-len(refused), flows, refused)
+	for _, why := range slices.Sorted(maps.Keys(skipped)) {
+		t.Logf("%d left out, %s: %v", len(skipped[why]), why, skipped[why])
+	}
+}
+
+// run puts a case on the cluster, and compares until all is as the judge says.
+func (c *cluster) run(t *testing.T, k *dptest.Case) error {
+	standing := map[string]*dptest.Namespace{}
+	for name, n := range c.linux {
+		standing[name] = n.space
+	}
+	net := dptest.NewNetOn(t, k, standing)
+	for name, n := range c.windows {
+		for pod, addresses := range endpointsOn(k, name) {
+			n.connect(t, pod, addresses)
+		}
+	}
+	refused, err := c.api.put(t, k)
+	if err != nil {
+		return err
+	}
+	if len(refused) > 0 {
+		t.Logf("without %v, which the API server refuses", refused)
+		judge(k)
+	}
+	if err := c.settle(t, k, c.api.mark(t)); err != nil {
+		return err
+	}
+	deadline := time.Now().Add(patience)
+	for {
+		wrong := c.compare(t, net, k)
+		if len(wrong) == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d of %d flows:\n%s\n%s", len(wrong), len(k.Flows), strings.Join(wrong, "\n"), k.YAML())
+		}
+	}
+}
+
+// settle waits until every node of the case has applied a revision.
+func (c *cluster) settle(t *testing.T, k *dptest.Case, revision uint64) error {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for _, node := range k.Nodes() {
+		ask := c.ask(string(node))
+		for {
+			s, err := ask(ctx)
+			if err == nil && s.InSync && len(s.Failed) == 0 && s.Applied[v3.KindGlobalNetworkPolicy] >= revision {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("node %s has not applied revision %d: %+v, %w", node, revision, s, err)
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}
+	return nil
+}
+
+func (c *cluster) ask(node string) statusOf {
+	if n := c.linux[node]; n != nil {
+		return n.status
+	}
+	return c.windows[node].status
+}
+
+// compare says which flows do not get the judge's verdict.
+func (c *cluster) compare(t *testing.T, net *dptest.Net, k *dptest.Case) (wrong []string) {
+	t.Helper()
+	outcomes := net.Probe(k.Flows)
+	for i, f := range k.Flows {
+		hns, err := c.verdict(k, f)
+		got := dataplane.Deny
+		if outcomes[i].Seen && hns == dataplane.Allow {
+			got = dataplane.Allow
+		}
+		if err == nil {
+			err = outcomes[i].Err
+		}
+		if err != nil || got != f.Want.Action && !c.excused(t, k, f) {
+			wrong = append(wrong, fmt.Sprintf("%s: want %s; packets seen: %v, HNS: %s, error %v", f.Text, f.Want.Action, outcomes[i].Seen, hns, err))
+		}
+	}
+	return wrong
+}
+
+// verdict is that of the Windows nodes which a flow begins or ends on; of one that passes, the answer must pass too.
+func (c *cluster) verdict(k *dptest.Case, f dptest.Flow) (dataplane.Action, error) {
+	from, to := nodeOf(k, f.From), nodeOf(k, f.To)
+	way := slices.Compact([]string{from, to})
+	for _, node := range way {
+		if n := c.windows[node]; n != nil {
+			v, err := n.Verdict(emulator.Packet{Tuple: f.Tuple, FromHost: f.From == "node/"+node})
+			if err != nil || v.Out.Tie || v.In.Tie || v.Action != dataplane.Allow {
+				return v.Action, errors.Join(err, tie(v))
+			}
+		}
+	}
+	answer := f.Tuple
+	answer.Src, answer.Dst, answer.SrcPort, answer.DstPort = f.Dst, f.Src, f.DstPort, f.SrcPort
+	for _, node := range way {
+		if n := c.windows[node]; n != nil && hasPorts(f) {
+			if v, err := n.Verdict(emulator.Packet{Tuple: answer}); err != nil || v.Action != dataplane.Allow {
+				return v.Action, fmt.Errorf("the answer does not pass node %s: %+v, %w", node, v, err)
+			}
+		}
+	}
+	return dataplane.Allow, nil
+}
+
+func tie(v dptest.HNSVerdict) error {
+	if v.Out.Tie || v.In.Tie {
+		return fmt.Errorf("HNS decides as it likes: %+v", v)
+	}
+	return nil
+}
+
+// excused: a Windows node may deny what policy allows where it reports that it can't express a rule.
+func (c *cluster) excused(t *testing.T, k *dptest.Case, f dptest.Flow) bool {
+	if f.Want.Action != dataplane.Allow {
+		return false
+	}
+	for _, end := range []string{f.From, f.To} {
+		if n := c.windows[nodeOf(k, end)]; n != nil {
+			if s, err := n.status(t.Context()); err == nil && len(s.Unsupported) > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
