@@ -112,9 +112,9 @@ func (r *aclRule) parseWords() error {
 	}
 	r.in, r.host = r.Direction == "In", r.RuleType == "Host"
 	switch {
-	case r.RuleType != "Switch" && r.RuleType != "Host":
+	case r.RuleType != "Switch" && r.RuleType != "Host" && r.RuleType != "": // others leave it out, and HNS takes it for Switch
 		return fmt.Errorf("field RuleType: %q", r.RuleType)
-	case r.RuleType == "Switch" && (r.Priority < 100 || r.Priority > 65500):
+	case !r.host && (r.Priority < 100 || r.Priority > 65500):
 		return fmt.Errorf("field Priority: %d is not in 100 to 65500", r.Priority)
 	}
 	return nil
