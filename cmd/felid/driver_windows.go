@@ -28,12 +28,13 @@ func newDataplane(ctx context.Context, c *config.Config, log *slog.Logger) (data
 	if err != nil {
 		return nil, errors.Join(err, host.Close())
 	}
-	return &hostDriver{driver, host, result}, nil
+	return &hostDriver{driver, client, host, result}, nil
 }
 
 // hostDriver is a driver with what it was made from.
 type hostDriver struct {
 	*windows.Driver
+	client *hns.Client
 	host   *adapters.Host
 	result *probe.Result
 }
@@ -45,6 +46,11 @@ func (d *hostDriver) Probed() []v1alpha1.Assumption {
 		out = append(out, v1alpha1.Assumption{Name: f.Assumption.String(), Outcome: string(f.Outcome), Message: f.Text() + ": " + f.Detail})
 	}
 	return out
+}
+
+// Clean takes felid off the host, and what a probe has left.
+func (d *hostDriver) Clean(ctx context.Context) error {
+	return errors.Join(d.Driver.Clean(ctx), probe.Clean(d.client))
 }
 
 // Close leaves the rules in place.

@@ -52,6 +52,7 @@ func cleanup(ctx context.Context, app *App, cfg *config.Config) error {
 	if err := install.Remove(cfg.CNIBinDir, cfg.CNIConfDir); err != nil {
 		return err
 	}
+	cfg.Probe = false // it would put things there
 	dp, err := app.NewDataplane(ctx, cfg, cfg.Logger())
 	if err != nil {
 		return err
