@@ -19,7 +19,7 @@
 // are equal; every list ends with a rule for everything in both directions, as the default of HNS differs between versions of
 // Windows; a match without addresses leaves its rule out, because an empty field means any address to HNS; an ACL names addresses
 // of one family only, and none of IPv6 where neither host nor endpoint has it; a field has at most 4,000 items and a direction of an
-// endpoint at most 9,990 ACLs: what is more is denied, and reported.
+// endpoint at most 9,900 ACLs: what is more is denied, and reported.
 //
 // Compose puts a list among the ACLs of others on an endpoint: what they block stays blocked, what they allow comes behind
 // ours, their settings stay as they are. Where another policy engine has written, it says which, and nothing is to be written.

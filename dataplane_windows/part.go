@@ -1,6 +1,7 @@
 package windows
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -29,22 +30,42 @@ const (
 	refAbsent
 )
 
-// policy is the part of the endpoint's tiers and profiles.
+// policy is the part of the endpoint's tiers and profiles. Where they make too many ACLs, they get fewer rules, and Pass rules that do not fit
+// deny what they match.
 func (r *renderer) policy(dir dataplane.Direction) *part {
 	key := r.key(dir)
 	if p := r.parts[key]; p != nil {
 		return p
 	}
+	p := r.flattened(dir, maxRules)
+	for limit := maxRules / 4; p.full && limit >= minRules; limit /= 4 {
+		before := p.expanded // that there were too many may be for their members
+		p = r.flattened(dir, limit)
+		p.expanded = merged(before, p.expanded, cmp.Compare)
+	}
+	if !p.local {
+		r.parts[key] = p
+	}
+	return p
+}
+
+// minRules is the lowest limit that is tried. One that is too low for rules without Pass changes nothing.
+const minRules = 100
+
+// flattened is the part with at most limit rules, but for those that are no Pass.
+func (r *renderer) flattened(dir dataplane.Direction, limit int) *part {
 	p := &part{}
 	r.part = p
 	r.symbols.Noted() // of the one before
-	rules, denied := r.symbols.Tiers(r.tiers(dir), maxRules)
+	rules, denied := r.symbols.Tiers(r.tiers(dir), limit)
 	for _, from := range denied {
 		r.report(dir, from, "its tiers would make too many rules without Pass: what it matches is denied")
 	}
-	w := writer{Renderer: r.Renderer, dir: dir, families: r.families, ipv4Only: r.ipv4Only, named: r.name, next: policyPriority, last: lastPriority, count: map[string]int{}}
-	for _, rule := range rules {
-		w.add(rule)
+	w := writer{
+		Renderer: r.Renderer, dir: dir, families: r.families, ipv4Only: r.ipv4Only, named: r.name, next: policyPriority, last: policyPriority + maxACLs - 1, count: map[string]int{},
+	}
+	for i := 0; i < len(rules) && !w.full; i++ {
+		w.add(rules[i])
 	}
 	if n := len(w.acls); r.ipv4Only && (n == 0 || w.acls[n-1].Action == hns.Allow) {
 		w.add(flatten.Rule{Action: dataplane.Deny, From: flatten.Origin{Tier: nameNoFamily}}) // no packet is left to HNS's default (H5)
@@ -52,9 +73,6 @@ func (r *renderer) policy(dir dataplane.Direction) *part {
 	p.acls, p.full, p.expanded = w.acls, w.full, r.symbols.Noted()
 	for i, list := range []*[]SetRef{&p.named, &p.present, &p.absent} {
 		*list = slices.SortedFunc(maps.Keys(p.refs[i]), compareRefs)
-	}
-	if !p.local {
-		r.parts[key] = p
 	}
 	return p
 }

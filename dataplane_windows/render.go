@@ -14,8 +14,8 @@ import (
 const (
 	// maxRules is how many rules a direction of an endpoint may have once its tiers are one list.
 	maxRules = 8192
-	// maxACLs is how many ACLs that may become, once they are parted by family and length (H29).
-	maxACLs = 9990
+	// maxACLs is how many ACLs that may become, once they are parted by family, protocol and length (H29).
+	maxACLs = 9800
 	// minPriority and maxPriority are all that HNS takes (H2). Below firstPriority is room for others (a cloud's own blocks). The rules that
 	// come before policy start there, those of policy at policyPriority. lastPriority is below the 65500 of the CNI plugins' defaults.
 	minPriority    = 100
@@ -103,7 +103,7 @@ func (r *Renderer) closed(ep *dataplane.Endpoint) []hns.ACL {
 func (l *List) add(dir dataplane.Direction, e *renderer, p *part) {
 	l.Unsupported = append(l.Unsupported, p.unsupported...)
 	before, full := e.before(dir)
-	if !full && !p.full && len(before)+len(p.acls) <= maxACLs {
+	if !full && !p.full {
 		l.ACLs = append(append(l.ACLs, before...), p.acls...)
 		return
 	}

@@ -260,7 +260,7 @@ func TestTooManyRulesByPassAreDenied(t *testing.T) {
 	ep := s.Endpoints[testID]
 	ep.Tiers = append([]dataplane.EndpointTier{{Name: "first", Ingress: []dataplane.PolicyID{first}, Default: dataplane.Deny}}, ep.Tiers...)
 	acls, unsupported := render(s, testID)
-	if len(acls) > maxRules+300 || len(unsupported) == 0 || unsupported[0].Policy != first {
+	if len(acls) > maxACLs+100 || len(unsupported) == 0 || unsupported[0].Policy != first {
 		t.Fatalf("%d ACLs, %d reports", len(acls), len(unsupported))
 	}
 	if got := trace(t, acls, dataplane.Ingress, 6, 9); got != dataplane.Allow {
