@@ -18,7 +18,7 @@ type Form struct {
 	// Sets: an ACL may name a set of addresses that stands on its network (H34 to H40), so that a change of members changes the set and no
 	// list. To be used only where a probe on that very node has found it right.
 	Sets bool
-	// Closed: the probe has found that HNS does not what lists of ours rely on. Every endpoint is denied everything.
+	// Closed: the probe has found that HNS does not do what lists of ours rely on. Every endpoint is denied everything.
 	Closed bool
 }
 

@@ -71,7 +71,7 @@ func (r *Renderer) List(id dataplane.EndpointID) List {
 	case ep.Host != nil:
 		return List{Unsupported: []dataplane.Unsupported{{Reason: "host endpoints are not enforced on Windows: " + string(id)}}}
 	case r.options.Form.Closed:
-		return List{ACLs: r.closed(ep), Unsupported: []dataplane.Unsupported{{Reason: "HNS does not what felid relies on: everything is denied: " + string(id)}}}
+		return List{ACLs: r.closed(ep), Unsupported: []dataplane.Unsupported{{Reason: "HNS does not do what felid relies on: everything is denied: " + string(id)}}}
 	}
 	e := newRenderer(r, ep)
 	l := List{ACLs: hostPair()}
@@ -92,11 +92,7 @@ func (r *Renderer) closed(ep *dataplane.Endpoint) []hns.ACL {
 	if !r.options.Form.IPv6 || !slices.ContainsFunc(ep.Addresses, netip.Addr.Is6) {
 		return acls
 	}
-	for _, a := range Closed() {
-		a.ID, a.RemoteAddresses, a.Priority = a.ID+"/6", "::/0", a.Priority+1
-		acls = append(acls, a)
-	}
-	return acls
+	return append(acls, closed6(hns.In), closed6(hns.Out))
 }
 
 // add writes the ACLs of one direction, if they are not too many.
@@ -109,6 +105,16 @@ func (l *List) add(dir dataplane.Direction, e *renderer, p *part) {
 	}
 	l.Unsupported = append(l.Unsupported, dataplane.Unsupported{Direction: dir, Reason: "there are more rules than felid gives to HNS: everything is denied"})
 	l.ACLs = append(l.ACLs, closed(directionOf(dir), policyPriority))
+	if slices.Contains(e.families, 6) {
+		l.ACLs = append(l.ACLs, closed6(directionOf(dir)))
+	}
+}
+
+// closed6 blocks all IPv6 once more by its prefix (H3).
+func closed6(dir hns.Direction) hns.ACL {
+	a := closed(dir, policyPriority+1)
+	a.ID, a.RemoteAddresses = a.ID+"/6", "::/0"
+	return a
 }
 
 // merged are the keys of two lists, sorted.

@@ -232,7 +232,7 @@ func TestTooManyRulesAreDenied(t *testing.T) {
 			in++
 		}
 	}
-	if in != 1 || trace(t, acls, dataplane.Ingress, 6, 80) != dataplane.Deny {
+	if in != 2 || trace(t, acls, dataplane.Ingress, 6, 80) != dataplane.Deny { // one for all addresses, and one for IPv6
 		t.Errorf("%d ACLs inbound", in)
 	}
 }
