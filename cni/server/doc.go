@@ -40,5 +40,12 @@
 // other end of the pod's, takes the addresses from the result of the plugins before, and does the last step above: endpoint and record.
 // DEL takes both back. Interfaces and addresses are the other plugin's. Pods that were there before the gate have no record.
 //
+// # On Windows
+//
+// The server is a guest there, and nothing else in this version. The network namespace of a request is one of HNS, by its GUID, and the host's end of a
+// pod is the HNS endpoint that is attached to it, which must have the addresses of the result and be the only one: another would be without
+// policy. Its ID is the record's interface. Calls of HNS can't be ended: one that does not return is left behind when the request's time is over. The
+// socket is a named pipe, which the first agent has for itself.
+//
 // It does not evaluate policy or choose pools.
 package server

@@ -120,6 +120,7 @@ func (p storedPods) Pod(ctx context.Context, namespace, name string) (*v3.Worklo
 func TestGateWhenHNSFails(t *testing.T) {
 	for _, code := range []uint32{0x803b0015, 0x800706ba, 0x80070005, 0x803b0017} {
 		t.Run(fmt.Sprintf("%#x", code), func(t *testing.T) {
+			t.Parallel()
 			n := newInProcess(t, 2*time.Second)
 			passing := n.connect(t, "passing", "10.224.0.7")
 			for nth := range 2 {
