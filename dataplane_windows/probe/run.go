@@ -19,8 +19,9 @@ type Config struct {
 	Build   int // of Windows
 	// HostAddresses are those by which lists know the host (H19); nil: H19 is not tried.
 	HostAddresses func() []netip.Addr
-	// Network is the type of the probe's network; "": Internal, which needs no adapter, and disturbs none.
-	Network string
+	// Networks are the types that the probe's network may have, the first that HNS makes; nil: Internal, then Private, which need no adapter, and
+	// disturb none. (The host reaches those of type Internal alone, see H19.)
+	Networks []string
 	// Settle is how long a list is given to come into force, once it was not at once; 0: 2 seconds.
 	Settle time.Duration
 	Log    *slog.Logger // nil: none
@@ -51,8 +52,8 @@ func Run(ctx context.Context, c Config) (Result, error) {
 }
 
 func (c *Config) defaults() {
-	if c.Network == "" {
-		c.Network = "Internal"
+	if c.Networks == nil {
+		c.Networks = []string{"Internal", "Private"}
 	}
 	if c.Settle == 0 {
 		c.Settle = 2 * time.Second
@@ -73,21 +74,24 @@ type session struct {
 	slow bool
 }
 
-// setUp makes the probe's objects, with IPv6 if HNS takes it.
-func (s *session) setUp() error {
-	err := s.setUpFamilies(true)
-	if err == nil || hns.Unavailable(err) {
-		return err
+// setUp makes the probe's objects: on the first type of network that HNS makes here, with IPv6 if it takes that.
+func (s *session) setUp() (err error) {
+	for _, kind := range s.Networks {
+		for _, dual := range []bool{true, false} {
+			if err = s.setUpOn(kind, dual); err == nil || hns.Unavailable(err) || s.ctx.Err() != nil {
+				return err
+			}
+			s.Log.Info("probe: no network", "type", kind, "bothFamilies", dual, "error", err)
+			if err := Clean(s.HNS); err != nil {
+				return err
+			}
+		}
 	}
-	s.Log.Info("probe: no network of both families", "error", err)
-	if err := Clean(s.HNS); err != nil {
-		return err
-	}
-	return s.setUpFamilies(false)
+	return err
 }
 
-func (s *session) setUpFamilies(dual bool) (err error) {
-	if s.site, err = makeNetwork(s.HNS, s.Network, dual); err != nil {
+func (s *session) setUpOn(kind string, dual bool) (err error) {
+	if s.site, err = makeNetwork(s.HNS, kind, dual); err != nil {
 		return err
 	}
 	if s.a, err = s.site.makeEnd(places[0]); err != nil {

@@ -71,8 +71,27 @@ func tryDefault(a *attempt) {
 func tryNoAddresses(a *attempt) {
 	a.both([]hns.ACL{block(hns.Out, 1000)}, []hns.ACL{block(hns.In, 1000)})
 	a.expect(a.each(portP, false)...)
+	if a.err == nil && len(a.wrong) > 0 {
+		tryAnyEffect(a)
+	}
 	a.both(opened, opened)
 	a.expect(a.each(portP, true)...)
+}
+
+// tryAnyEffect breaks the probe off where not even a list that blocks all addresses of IPv4 by their prefix does anything: then nothing can be told
+// on such a network, and there is nothing that a node could be closed with.
+func tryAnyEffect(a *attempt) {
+	everywhere := func(d hns.Direction) []hns.ACL {
+		acl := block(d, 1000)
+		acl.RemoteAddresses = "0.0.0.0/0"
+		return []hns.ACL{acl}
+	}
+	control := &attempt{session: a.session, trial: a.trial}
+	control.both(everywhere(hns.Out), everywhere(hns.In))
+	control.expect(a.ab(tcp, portP, false), a.ab(udp, portP, false))
+	if a.err = control.err; a.err == nil && len(control.wrong) > 0 && a.slow {
+		a.err = errors.New("no ACL has any effect on the probe's network: " + control.wrong[0])
+	}
 }
 
 func tryHostLayer(a *attempt) {

@@ -22,10 +22,10 @@ var lane = []struct {
 	{pkg: "./cni"},
 	{pkg: "./cni/install"},
 	{pkg: "./cni/server", race: true},
+	{pkg: "./dataplane/knock"},
 	{pkg: "./dataplane_windows", race: true, args: []string{"-test.skip=" + pure}},
 	{pkg: "./dataplane_windows/adapters", race: true},
 	{pkg: "./dataplane_windows/hns", race: true},
-	{pkg: "./dataplane_windows/probe"},
 	{pkg: "./dataplane_windows/probe"},
 	{pkg: "./internal/config"},
 }
@@ -44,7 +44,7 @@ func TestPackagesOnWindows(t *testing.T) {
 func runTests(t *testing.T, pkg string, o wine.Options, args []string) {
 	t.Helper()
 	exe := wine.TestProgram(t, pkg, o)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := wine.NewNode(t, emulator.Options{}).Command(ctx, exe, args...)
 	cmd.Dir = wine.Folder(t, pkg)
