@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/felid-net/felid/api/v1alpha1"
 	"github.com/felid-net/felid/dataplane"
@@ -56,9 +58,32 @@ func (d *hostDriver) Clean(ctx context.Context) error {
 // Close leaves the rules in place.
 func (d *hostDriver) Close() error { return errors.Join(d.Driver.Close(), d.host.Close()) }
 
+// within gives up waiting for do after some time, as a call of HNS can't be ended and may hang. What do comes to later is lost.
+func within[T any](limit time.Duration, do func() (T, error)) (T, error) {
+	type outcome struct {
+		value T
+		err   error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		v, err := do()
+		done <- outcome{v, err}
+	}()
+	select {
+	case o := <-done:
+		return o.value, o.err
+	case <-time.After(limit):
+		var none T
+		return none, fmt.Errorf("HNS has not answered within %s", limit)
+	}
+}
+
+// surveyTime is how long HNS may take to say which endpoints there are, before the agent starts without knowing.
+const surveyTime = 15 * time.Second
+
 // survey looks for ACLs of other policy engines on the endpoints of pods.
 func survey(context.Context) (*preflight.Host, error) {
-	endpoints, err := hns.NewClient(hns.Open()).Endpoints()
+	endpoints, err := within(surveyTime, hns.NewClient(hns.Open()).Endpoints)
 	if err != nil {
 		return nil, err
 	}

@@ -25,10 +25,12 @@ const probeTime = 4 * time.Minute
 func chooseForm(ctx context.Context, c *config.Config, client *hns.Client, host *adapters.Host, log *slog.Logger) *probe.Result {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	var result probe.Result
-	err := alone(ctx, func() (err error) {
-		result, err = probe.Choose(ctx, probeConfig(client, host, log), c.StateDir, c.Probe)
-		return err
+	result, err := within(probeTime+surveyTime, func() (result probe.Result, err error) {
+		err = alone(ctx, func() (err error) {
+			result, err = probe.Choose(ctx, probeConfig(client, host, log), c.StateDir, c.Probe)
+			return err
+		})
+		return result, err
 	})
 	if err != nil {
 		log.Error("probe of HNS", "error", err)

@@ -155,6 +155,27 @@ func TestHNSAway(t *testing.T) {
 	}
 }
 
+// TestHNSHangsAtStart: an agent starts while HNS answers nothing, and enforces when it does.
+func TestHNSHangsAtStart(t *testing.T) {
+	n := newNode(t, emulator.Options{}, wine.Options{})
+	n.write(t, "resources/all.yaml", pods+"---\n"+appFromWeb(80))
+	released := make(chan struct{})
+	n.Inject(emulator.Fault{Op: emulator.OpEnumerate, Do: func() { <-released }})
+	a := n.Start(t, n.exe, append(n.flags("local:"+wine.Path(n.path("resources"))), "--probe=false")...)
+	eventually(t, "it lives", func() (bool, string) {
+		code, body := n.ask(t, "/healthz")
+		return code == http.StatusOK, body + a.Output()
+	})
+	if code, body := n.ask(t, "/readyz"); code != http.StatusServiceUnavailable {
+		t.Errorf("ready, while HNS hangs: %d %s", code, body)
+	}
+	close(released)
+	n.awaitReady(t, a.Output)
+	if !n.passes(t, 80) || n.passes(t, 81) {
+		t.Errorf("%s", n.lists(t))
+	}
+}
+
 // TestSettingsOfTheDaemonSet: what deploy/windows gives the agent is what it takes.
 func TestSettingsOfTheDaemonSet(t *testing.T) {
 	manifest, err := os.ReadFile("../../../deploy/windows/node.yaml")
