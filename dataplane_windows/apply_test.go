@@ -122,7 +122,7 @@ func TestEndpointsAreFound(t *testing.T) {
 func (h *host) remote(address string) {
 	h.t.Helper()
 	settings := fmt.Sprintf(`{"HostComputeNetwork":%q,"Flags":1,"IpConfigurations":[{"IpAddress":%q,"PrefixLength":32}],"SchemaVersion":{"Major":2,"Minor":0}}`, h.network, address)
-	_, err := h.Server.Calls().Create(hns.KindEndpoint, h.network, json.RawMessage(settings))
+	_, err := h.calls.Create(hns.KindEndpoint, h.network, json.RawMessage(settings))
 	must(h.t, err)
 }
 
@@ -206,7 +206,7 @@ func TestACLsOfOthers(t *testing.T) {
 	n.mustApply(leave(n.state, "clients", "10.0.3.1/32"))
 	must(t, n.inForce())
 	stays()
-	raw, err := n.Server.Calls().Get(hns.KindEndpoint, n.ids[0])
+	raw, err := n.calls.Get(hns.KindEndpoint, n.ids[0])
 	must(t, err)
 	if !strings.Contains(string(raw), `"Scope":0`) {
 		t.Errorf("a field of others' is gone: %s", raw)

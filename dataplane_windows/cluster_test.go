@@ -145,7 +145,7 @@ func (n *node) settle(most time.Duration) time.Duration {
 
 // stands is what HNS holds at a pod, of ours.
 func (n *node) stands(id string) []hns.ACL {
-	raw, err := n.Server.Calls().Get(hns.KindEndpoint, id)
+	raw, err := n.calls.Get(hns.KindEndpoint, id)
 	if err != nil {
 		return nil
 	}

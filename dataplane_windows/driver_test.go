@@ -26,6 +26,7 @@ func must(t testing.TB, err error) {
 type host struct {
 	*emulator.Server
 	t       testing.TB
+	calls   hns.Calls
 	client  *hns.Client
 	network string
 	cfg     Config
@@ -37,7 +38,15 @@ var forms = map[string]Form{"plain": {IPv6: true}, "sets": {IPv6: true, Sets: tr
 func newHost(t testing.TB, form Form, wrong ...dptest.Assumption) *host {
 	t.Helper()
 	s := emulator.New(emulator.Options{Build: emulator.Server2022, False: wrong})
-	h := &host{Server: s, t: t, client: hns.NewClient(s.Calls())}
+	h := hostOver(t, form, s.Calls())
+	h.Server = s
+	return h
+}
+
+// hostOver is a host whose HNS is reached by these calls. It has no Server.
+func hostOver(t testing.TB, form Form, calls hns.Calls) *host {
+	t.Helper()
+	h := &host{t: t, calls: calls, client: hns.NewClient(calls)}
 	h.network = h.newNetwork("azure")
 	h.cfg = Config{HNS: h.client, Form: form, Coalesce: -1}
 	return h
@@ -79,7 +88,7 @@ func (h *host) endpoint(addresses ...string) string {
 // list is what stands at an endpoint: in order of direction and priority, without IDs of ACLs.
 func (h *host) list(id string) []string {
 	h.t.Helper()
-	raw, err := h.Server.Calls().Get(hns.KindEndpoint, id)
+	raw, err := h.calls.Get(hns.KindEndpoint, id)
 	must(h.t, err)
 	e, err := hns.ParseEndpoint(raw)
 	must(h.t, err)
@@ -100,7 +109,7 @@ func texts(acls []hns.ACL) []string {
 func (h *host) observe() string {
 	h.t.Helper()
 	var b strings.Builder
-	c := h.Server.Calls()
+	c := h.calls
 	for _, kind := range []hns.Kind{hns.KindNetwork, hns.KindEndpoint} {
 		raw, err := c.List(kind, nil)
 		must(h.t, err)
@@ -169,16 +178,18 @@ func addressTextsOf(e *dataplane.Endpoint) []string {
 
 func TestConformance(t *testing.T) {
 	for name, form := range forms {
-		t.Run(name, func(t *testing.T) {
-			dptest.RunDataplane(t, func(t *testing.T) dptest.Host {
-				h, pods := newHost(t, form), map[dataplane.EndpointID]string{}
-				return dptest.Host{
-					Open:    func(t *testing.T) dataplane.Dataplane { return &withPods{Driver: h.open(), host: h, pods: pods} },
-					Observe: func(t *testing.T) string { return h.observe() },
-				}
-			})
-		})
+		t.Run(name, func(t *testing.T) { conformance(t, func(t *testing.T) *host { return newHost(t, form) }) })
 	}
+}
+
+func conformance(t *testing.T, newHost func(t *testing.T) *host) {
+	dptest.RunDataplane(t, func(t *testing.T) dptest.Host {
+		h, pods := newHost(t), map[dataplane.EndpointID]string{}
+		return dptest.Host{
+			Open:    func(t *testing.T) dataplane.Dataplane { return &withPods{Driver: h.open(), host: h, pods: pods} },
+			Observe: func(t *testing.T) string { return h.observe() },
+		}
+	})
 }
 
 func rawOf(acls []hns.ACL) []json.RawMessage {

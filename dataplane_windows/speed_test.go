@@ -65,7 +65,7 @@ func countedNode(t testing.TB, form Form, pods int, prepare func(*dataplane.Stat
 	if prepare != nil {
 		prepare(n.state)
 	}
-	c := &counted{Calls: n.Server.Calls()}
+	c := &counted{Calls: n.calls}
 	c.reset()
 	n.cfg.HNS, n.cfg.Coalesce = hns.NewClient(c), 0
 	n.d = n.open()
