@@ -3,6 +3,7 @@ package agent
 import (
 	"encoding/json"
 	"net/http"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -55,6 +56,14 @@ func lifeOfAnAgent(t *testing.T, n *node, form string) {
 		t.Errorf("port 6379 of app is open still:\n%s", n.lists(t))
 	}
 	n.judgeStatus(t, form)
+	for _, addr := range hostAddresses(t) { // a node may reach its own pods, from any of its addresses; the Node object says none of them
+		if !n.reaches(t, emulator.Packet{FromHost: true}, addr, 9999) {
+			t.Errorf("from the node's own address %s app can't be reached:\n%s", addr, n.lists(t))
+		}
+	}
+	if n.reaches(t, emulator.Packet{}, netip.MustParseAddr("203.0.113.9"), 9999) {
+		t.Errorf("from elsewhere app can be reached:\n%s", n.lists(t))
+	}
 	stopped := time.Now()
 	if err := a.Stop(); err != nil || time.Since(stopped) > 5*time.Second {
 		t.Errorf("after CTRL_SHUTDOWN it took %s: %v\n%s", time.Since(stopped), err, a.Output())

@@ -146,13 +146,35 @@ var nextPort = uint16(30000)
 // passes tells what becomes of a new connection from web to app.
 func (n *node) passes(t *testing.T, port uint16) bool {
 	t.Helper()
+	return n.reaches(t, emulator.Packet{From: n.endpoints["web"]}, web, port)
+}
+
+// reaches tells what becomes of a new connection to app from an address, by a way.
+func (n *node) reaches(t *testing.T, p emulator.Packet, from netip.Addr, port uint16) bool {
+	t.Helper()
 	nextPort++
-	v, err := n.Verdict(emulator.Packet{From: n.endpoints["web"], To: n.endpoints["app"],
-		Tuple: dptest.Tuple{Src: web, Dst: app, Protocol: dataplane.ProtoTCP, SrcPort: nextPort, DstPort: port}})
+	p.To, p.Tuple = n.endpoints["app"], dptest.Tuple{Src: from, Dst: app, Protocol: dataplane.ProtoTCP, SrcPort: nextPort, DstPort: port}
+	v, err := n.Verdict(p)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return v.Action == dataplane.Allow
+}
+
+// hostAddresses are those of the machine that Wine runs on, and so of the node: IPv4, without loopback and link-local ones.
+func hostAddresses(t *testing.T) []netip.Addr {
+	t.Helper()
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []netip.Addr
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && p.Addr().IsGlobalUnicast() {
+			out = append(out, p.Addr())
+		}
+	}
+	return out
 }
 
 // awaitPort waits until a port of app is as it should be.
