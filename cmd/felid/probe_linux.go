@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 
 	linux "github.com/felid-net/felid/dataplane_linux"
@@ -25,20 +26,31 @@ func probeHost(ctx context.Context) ([]preflight.Trial, error) {
 	if variant := os.Getenv(probeVariable); variant != "" {
 		return probeVariant(ctx, variant)
 	}
-	var all []preflight.Trial
-	whole := false
-	for _, variant := range []string{"nft", "legacy"} {
-		list, err := probeBeside(ctx, variant)
-		if err != nil {
-			return all, fmt.Errorf("probe of iptables (%s): %w", variant, err)
-		}
-		whole = whole || !slices.ContainsFunc(list, func(t preflight.Trial) bool { return t.Outcome != string(probe.Proven) })
-		all = append(all, list...)
+	variants := []string{"nft", "legacy"}
+	lists, errs := make([][]preflight.Trial, len(variants)), make([]error, len(variants))
+	var wg sync.WaitGroup
+	for i, variant := range variants {
+		wg.Go(func() {
+			if lists[i], errs[i] = probeBeside(ctx, variant); errs[i] != nil {
+				errs[i] = fmt.Errorf("probe of iptables (%s): %w", variant, errs[i])
+			}
+		})
 	}
-	for i := range all {
-		all[i].Refuse = all[i].Outcome == string(probe.False) || !whole && all[i].Outcome != string(probe.Proven)
+	wg.Wait()
+	return judged(lists), errors.Join(errs...)
+}
+
+// judged says which trials refuse: what is false, and what could not be tried where no variant was proven whole.
+func judged(lists [][]preflight.Trial) []preflight.Trial {
+	proven := func(t preflight.Trial) bool { return t.Outcome == string(probe.Proven) }
+	whole := slices.ContainsFunc(lists, func(list []preflight.Trial) bool {
+		return len(list) > 0 && !slices.ContainsFunc(list, func(t preflight.Trial) bool { return !proven(t) })
+	})
+	all := slices.Concat(lists...)
+	for i, t := range all {
+		all[i].Refuse = t.Outcome == string(probe.False) || !whole && !proven(t)
 	}
-	return all, nil
+	return all
 }
 
 // probeBeside has another process of this program try a variant.
