@@ -293,3 +293,18 @@ func FuzzCompose(f *testing.F) {
 		}
 	})
 }
+
+// TestSharedCasesBesideAzure runs every shared case through lists that stand among the ACLs of Azure's plugin, but for its Block, which one of the
+// cases is about: another stands for it.
+func TestSharedCasesBesideAzure(t *testing.T) {
+	foreign := append(raw(`{"Protocols":"6","Action":"Block","Direction":"Out","RemoteAddresses":"168.63.129.17","RemotePorts":"80","Priority":200,"RuleType":"Switch"}`), azure[1:]...)
+	dptest.RunHNS(t, []dptest.HNS{dptest.HNSOf(20348)}, func(t *testing.T, s *dataplane.State, id dataplane.EndpointID) dptest.ACLs {
+		own, unsupported := render(s, id)
+		c := Compose(own, foreign)
+		text, err := json.Marshal(c.ACLs)
+		if err != nil || len(c.Conflicts) > 0 {
+			t.Fatal(err, c.Conflicts)
+		}
+		return dptest.ACLs{JSON: text, Unsupported: unsupported}
+	})
+}
