@@ -28,6 +28,9 @@ var lane = []struct {
 	{pkg: "./dataplane_windows/hns", race: true},
 	{pkg: "./dataplane_windows/probe"},
 	{pkg: "./internal/config"},
+	{pkg: "./internal/cli", args: []string{"-test.run=Service|Crash"}}, // the rest is the same everywhere
+	{pkg: "./internal/preflight"},
+	{pkg: "./datastore/kube", args: []string{"-test.run=HostProcess"}},
 }
 
 func TestPackagesOnWindows(t *testing.T) {
