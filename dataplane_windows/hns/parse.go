@@ -140,20 +140,36 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*string)(t))
 }
 
+// aclJSON is an ACL with its texts as T.
+type aclJSON[T text | string] struct {
+	ID                                                                  T `json:"Id"`
+	Protocols, LocalAddresses, RemoteAddresses, LocalPorts, RemotePorts T
+	Action                                                              Action
+	Direction                                                           Direction
+	RuleType                                                            RuleType
+	Priority                                                            uint16
+}
+
+func (j *aclJSON[T]) acl() ACL {
+	return ACL{
+		ID: string(j.ID), Protocols: string(j.Protocols), Action: j.Action, Direction: j.Direction,
+		LocalAddresses: string(j.LocalAddresses), RemoteAddresses: string(j.RemoteAddresses),
+		LocalPorts: string(j.LocalPorts), RemotePorts: string(j.RemotePorts), RuleType: j.RuleType, Priority: j.Priority,
+	}
+}
+
 // ParseACL reads the settings of an endpoint policy of type ACL. Protocol 256, which is any, is read as none.
 func ParseACL(raw json.RawMessage) (ACL, error) {
-	var j struct {
-		Id, Protocols, LocalAddresses, RemoteAddresses, LocalPorts, RemotePorts text
-		Action, Direction, RuleType                                             string
-		Priority                                                                uint16
-	}
-	if err := json.Unmarshal(raw, &j); err != nil {
-		return ACL{}, fmt.Errorf("ACL: %w", err)
-	}
-	a := ACL{
-		ID: string(j.Id), Protocols: string(j.Protocols), Action: Action(j.Action), Direction: Direction(j.Direction),
-		LocalAddresses: string(j.LocalAddresses), RemoteAddresses: string(j.RemoteAddresses),
-		LocalPorts: string(j.LocalPorts), RemotePorts: string(j.RemotePorts), RuleType: RuleType(j.RuleType), Priority: j.Priority,
+	var a ACL
+	var plain aclJSON[string]
+	if json.Unmarshal(raw, &plain) == nil {
+		a = plain.acl()
+	} else { // some of its texts may be numbers
+		var odd aclJSON[text]
+		if err := json.Unmarshal(raw, &odd); err != nil {
+			return ACL{}, fmt.Errorf("ACL: %w", err)
+		}
+		a = odd.acl()
 	}
 	if a.Protocols == "256" {
 		a.Protocols = ""
