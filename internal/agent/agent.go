@@ -16,15 +16,6 @@ import (
 	"github.com/felid-net/felid/policy"
 )
 
-// flushAfter is how long updates may gather before they are applied, while more keep coming.
-const flushAfter = 5 * time.Millisecond
-
-// What comes within streamGap of a flush is of a stream, and one of which nothing has come for streamQuiet has paused.
-const (
-	streamGap   = 10 * time.Millisecond
-	streamQuiet = 2 * time.Millisecond
-)
-
 // Kinds are the kinds of resource that a node watches.
 var Kinds = []v3.Kind{
 	v3.KindTier, v3.KindProfile, v3.KindNetworkPolicy, v3.KindGlobalNetworkPolicy, v3.KindKubernetesNetworkPolicy,

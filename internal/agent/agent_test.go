@@ -379,7 +379,7 @@ func TestPolicyThatCountsAsAbsentIsSaidThoughNothingIsApplied(t *testing.T) {
 // settle lets everything happen that is not meant to take longer than a moment.
 func settle() {
 	synctest.Wait()
-	time.Sleep(2 * flushAfter)
+	time.Sleep(2 * streamGap)
 	synctest.Wait()
 }
 
@@ -410,6 +410,28 @@ func TestStreamSharesFlushes(t *testing.T) {
 		}
 		if got := n.kernel.Held().Endpoints[podA].Addresses; len(got) != 1 || got[0].String() != "10.0.1.99" {
 			t.Errorf("%s is in force, want the last address", got)
+		}
+		n.stop()
+	})
+}
+
+// TestNobodyWaitsForAStream: who waits for an endpoint of theirs waits no longer because others change all the time.
+func TestNobodyWaitsForAStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := startNode(t, allowAll("kns.ns"), pod("a", "c1", "10.0.0.1", nil))
+		settle()
+		for i := range 2 { // the second is of a stream
+			if _, err := n.store.Update(t.Context(), pod("a", "c1", fmt.Sprintf("10.0.1.%d", i), nil)); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		start := time.Now()
+		if err := n.Add(t.Context(), pod("b", "c2", "10.0.0.2", nil)); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took > streamWait+streamQuiet {
+			t.Errorf("Add took %s, want at most %s", took, streamWait+streamQuiet)
 		}
 		n.stop()
 	})

@@ -81,46 +81,6 @@ func (l *loop) run(ctx context.Context, batches <-chan datastore.Batch) error {
 	}
 }
 
-// gather takes what else is waiting, for flushAfter at most. What comes alone goes at once. Of a stream, which is what comes close behind a flush,
-// several updates share the next: it waits until nothing has come for streamQuiet.
-func (l *loop) gather(batches <-chan datastore.Batch) {
-	start := time.Now()
-	stream := l.inSync && start.Sub(l.flushed) < streamGap
-	for time.Since(start) < flushAfter {
-		if !l.takeWaiting(batches) && !(stream && l.takeNext(batches, streamQuiet)) {
-			return
-		}
-	}
-}
-
-// takeWaiting takes one thing that is waiting; false: there is none.
-func (l *loop) takeWaiting(batches <-chan datastore.Batch) bool {
-	select {
-	case b := <-batches:
-		l.take(b)
-	case request := <-l.requests:
-		request(l)
-	default:
-		return false
-	}
-	return true
-}
-
-// takeNext takes the next thing that comes within wait; false: nothing did.
-func (l *loop) takeNext(batches <-chan datastore.Batch, wait time.Duration) bool {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case b := <-batches:
-		l.take(b)
-	case request := <-l.requests:
-		request(l)
-	case <-timer.C:
-		return false
-	}
-	return true
-}
-
 func (l *loop) take(b datastore.Batch) {
 	for i := range b.Updates {
 		l.update(b.Updates[i], b.Since)
