@@ -30,6 +30,10 @@ func (b *bench) churn(w *world, p *process, rate int, limits [2]bar) error {
 	if err != nil {
 		return err
 	}
+	applied, err := p.applies()
+	if err != nil {
+		return err
+	}
 	start := time.Now()
 	var ended atomic.Bool
 	var group errgroup.Group
@@ -47,15 +51,23 @@ func (b *bench) churn(w *world, p *process, rate int, limits [2]bar) error {
 	took := time.Since(start)
 	after, usageErr := p.usage()
 	ended.Store(true)
-	if err = errors.Join(err, usageErr, <-sentinels); err != nil {
+	appliedAfter, metricsErr := p.applies()
+	if err = errors.Join(err, usageErr, metricsErr, <-sentinels); err != nil {
 		return err
 	}
 	what := fmt.Sprintf("W2 churn, %d updates/s for %s: ", rate, churnSpan)
 	b.figure(what+"CPU", "%", 100*(after.cpu-before.cpu).Seconds()/took.Seconds(), limits[0])
 	b.figure(what+"lag p99", "ms", milliseconds(percentile(lags, 99)), limits[1])
-	b.note("written in %.1f s; lag p50 %.2f p90 %.2f max %.2f ms of %d; CPU of one core, of the kernel's side too; memory %d MB; load %s", took.Seconds(),
-		milliseconds(percentile(lags, 50)), milliseconds(percentile(lags, 90)), milliseconds(percentile(lags, 100)), len(lags), after.rss/1000, load())
+	b.note("written in %.1f s; lag p50 %.2f p90 %.2f max %.2f ms of %d; %.0f applies a second; CPU of one core, of the kernel's side too; memory %d MB; load %s",
+		took.Seconds(), milliseconds(percentile(lags, 50)), milliseconds(percentile(lags, 90)), milliseconds(percentile(lags, 100)), len(lags),
+		(appliedAfter-applied)/took.Seconds(), after.rss/1000, load())
 	return nil
+}
+
+// applies is how often the agent has brought the kernel in line so far.
+func (p *process) applies() (float64, error) {
+	m, err := p.metrics()
+	return m["felid_apply_seconds_count"], err
 }
 
 // churnWriter writes every update that is its own, each when its time has come.
