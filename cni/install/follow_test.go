@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -20,8 +21,22 @@ const (
 	azure2 = `{"cniVersion":"0.3.0","name":"azure","plugins":[{"type":"azure-vnet","mtu":1400}]}`
 )
 
-// errSharing is ERROR_SHARING_VIOLATION of Windows.
-const errSharing = syscall.Errno(32)
+// What Windows says of a file that is being moved to its place, and of a move to the place of a file that is open: ERROR_SHARING_VIOLATION, ERROR_ACCESS_DENIED.
+const (
+	errSharing = syscall.Errno(32)
+	errAccess  = syscall.Errno(5)
+)
+
+// patiently does again what Windows refuses while somebody else has the file, as whoever writes there must.
+func patiently(do func() error) error {
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		err := do()
+		busy := runtime.GOOS == "windows" && (errors.Is(err, errSharing) || errors.Is(err, errAccess))
+		if !busy || time.Now().After(end) {
+			return err
+		}
+	}
+}
 
 // host is a host's two folders, and what is installed from.
 type host struct {
@@ -60,11 +75,11 @@ func (h *host) other(name, text string) {
 // list is felid's list as it is now.
 func (h *host) list() string {
 	h.t.Helper()
-	data, err := os.ReadFile(filepath.Join(h.o.ConfDir, ListName))
-	for tries := 0; errors.Is(err, errSharing) && tries < 100; tries++ { // it is being moved to its place
-		time.Sleep(time.Millisecond)
+	var data []byte
+	err := patiently(func() (err error) {
 		data, err = os.ReadFile(filepath.Join(h.o.ConfDir, ListName))
-	}
+		return err
+	})
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		h.t.Fatal(err)
 	}
@@ -189,7 +204,7 @@ func TestRun(t *testing.T) {
 	}()
 	for i, text := range []string{azure, azure2, azure} {
 		path := filepath.Join(h.o.ConfDir, "10-azure.conflist")
-		if err := put(path, []byte(text), 0o600, os.Rename); err != nil {
+		if err := patiently(func() error { return put(path, []byte(text), 0o600, os.Rename) }); err != nil {
 			t.Fatal(err)
 		}
 		want, err := copyOf(File{Name: "10-azure.conflist", Data: []byte(text)}, socket)
