@@ -55,31 +55,30 @@ func (d *Driver) prepare(s *dataplane.State, changes *dataplane.Changes) {
 	}
 	if changes == nil {
 		d.seen.stale, d.seen.nets = true, true
-		d.retryNow()
+		for o := range d.objects {
+			o.retryAt = time.Time{}
+		}
+	}
+	for o := range d.objects {
+		if o.err == errUntried {
+			o.err = nil
+		}
 	}
 	d.whole, d.down = true, nil
 	d.render(s, changes)
-	for _, p := range d.ports {
-		if p.err == errUntried {
-			p.err = nil
-		}
-	}
 }
 
-// retryNow lets everything be tried that has failed.
-func (d *Driver) retryNow() {
-	objects := []*object{&d.seen.endpoints, &d.seen.networks}
+// objects are all those that calls are made on.
+func (d *Driver) objects(yield func(*object) bool) {
+	more := yield(&d.seen.endpoints) && yield(&d.seen.networks)
 	for _, e := range d.endpoints {
-		objects = append(objects, &e.object)
+		more = more && yield(&e.object)
 	}
 	for _, p := range d.ports {
-		objects = append(objects, &p.object)
+		more = more && yield(&p.object)
 	}
 	for _, n := range d.networks {
-		objects = append(objects, &n.object, &n.sweeping)
-	}
-	for _, o := range objects {
-		o.retryAt = time.Time{}
+		more = more && yield(&n.object) && yield(&n.sweeping)
 	}
 }
 
@@ -202,7 +201,7 @@ func (d *Driver) plan(p *port, now time.Time) (write, bool) {
 	default:
 		w.hurry = closes
 	}
-	if due := p.written.Add(d.cfg.Coalesce); w.hurry == opens && now.Before(due) && !p.drifted && !sameText(p.stands, closedList) {
+	if due := p.written.Add(d.cfg.Coalesce); w.hurry == opens && now.Before(due) && !p.drifted && !p.shut {
 		d.wake(due)
 		return write{}, false
 	}
@@ -218,7 +217,7 @@ func (d *Driver) target(p *port, now time.Time) []hns.ACL {
 	if !p.ready(now) {
 		d.wake(p.retryAt)
 		if p.closeNow {
-			return closedList
+			return d.denyAll(p)
 		}
 		return nil
 	}
@@ -232,7 +231,7 @@ func (d *Driver) target(p *port, now time.Time) []hns.ACL {
 	if p.ours() && !hold {
 		return nil
 	}
-	return closedList
+	return d.denyAll(p)
 }
 
 // settled notes that what was to stand at the port does.
@@ -289,6 +288,7 @@ func (d *Driver) putACLs(w *write) job {
 		}
 		p.over = p.over || p.ours()
 		p.stands, p.asRead, p.foreign, p.written = w.own, false, w.kept, time.Now()
+		p.shut = sameSlice(w.target, d.denyAll(p))
 		p.writes++
 		if !sameSlice(w.target, p.want) {
 			p.trouble = before // it is closed for want of something better

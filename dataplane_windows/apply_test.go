@@ -190,6 +190,18 @@ func TestWithdrawn(t *testing.T) {
 	must(t, n.inForce())
 }
 
+// TestWithdrawnWithIPv6: of an endpoint that has IPv6, that family is denied by name.
+func TestWithdrawnWithIPv6(t *testing.T) {
+	n := newNode(t, forms["plain"], 1)
+	pod := n.pod("10.0.9.1", "fd00::9")
+	n.state.Endpoints[podID(7)] = &dataplane.Endpoint{ID: podID(7), Node: "n1", Addresses: []netip.Addr{netip.MustParseAddr("10.0.9.1"), netip.MustParseAddr("fd00::9")}}
+	n.mustApply(nil)
+	n.mustApply(change(n.state, func(s *dataplane.State) { delete(s.Endpoints, podID(7)) }))
+	if got := n.stands(pod); len(got) != 4 || !strings.Contains(fmt.Sprint(texts(got)), "::/0") {
+		t.Errorf("there is %v", texts(got))
+	}
+}
+
 func TestACLsOfOthers(t *testing.T) {
 	wireserver := hns.ACL{Action: hns.Block, Direction: hns.Out, Protocols: "6", RemoteAddresses: "168.63.129.16/32", RemotePorts: "80", RuleType: hns.Switch, Priority: 200}
 	n := newNode(t, forms["plain"], 1)

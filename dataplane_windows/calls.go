@@ -129,7 +129,9 @@ func (d *Driver) leave(jobs []job, begun int) {
 		j.on.late = j.on.busy
 	}
 	for _, j := range jobs[begun:] {
-		j.on.err = errUntried
+		if j.on.err == nil && !j.looks {
+			j.on.err = errUntried
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ type port struct {
 	drifted     bool      // somebody else changed what is ours
 	drifts      int       // how often it has, without a check between that found all well
 	reread      bool      // after a write that failed, once
+	shut        bool      // the last list written denies everything
 	refused     bool      // HNS does not take a list that closes, and never will
 	closeNow    bool      // what should stand can't be written, and what stands may be open: everything is denied for now
 	written     time.Time // the last list
@@ -377,7 +378,7 @@ func (d *Driver) aim(p *port) {
 		e := d.endpoints[p.owners[0]]
 		want, sets = e.list.ACLs, e.list.Sets
 	case len(p.owners) > 1, p.want != nil, p.ours():
-		want, sets = closedList, nil
+		want, sets = d.denyAll(p), nil
 	}
 	if sameSlice(want, p.want) {
 		return
@@ -387,8 +388,19 @@ func (d *Driver) aim(p *port) {
 	d.pending[p] = struct{}{}
 }
 
-// closedList is one for all, as lists are compared by where they are, first.
-var closedList = Closed()
+// closedList and closedBoth, with IPv6, are one for all, as lists are compared by where they are, first.
+var (
+	closedList = Closed()
+	closedBoth = append(Closed(), closed6(hns.In), closed6(hns.Out))
+)
+
+// denyAll is the list for a port at which everything is denied. Where it has an IPv6 address, that family is named besides (H3).
+func (d *Driver) denyAll(p *port) []hns.ACL {
+	if d.cfg.Form.IPv6 && slices.ContainsFunc(p.addresses, netip.Addr.Is6) {
+		return closedBoth
+	}
+	return closedList
+}
 
 // sameSlice tells whether two slices are one.
 func sameSlice[T any](a, b []T) bool {
