@@ -156,6 +156,41 @@ func TestEndpointThatComesLater(t *testing.T) {
 	})
 }
 
+// TestAddressOfOneThatIsGone: another pod that has its address, and whose list is the same, has an endpoint of its own.
+func TestAddressOfOneThatIsGone(t *testing.T) {
+	n := newNode(t, forms["plain"], 2)
+	n.mustApply(nil)
+	n.Vanish(hns.KindEndpoint, n.ids[1])
+	n.ids[1] = n.pod(podAddr(1).String())
+	n.mustApply(change(n.state, func(s *dataplane.State) {
+		e := *s.Endpoints[podID(1)]
+		delete(s.Endpoints, e.ID)
+		e.ID = "pod/a/next"
+		s.Endpoints[e.ID] = &e
+	}))
+	if got, want := n.stands(n.ids[1]), Render(n.state, "pod/a/next", Options{Form: n.cfg.Form}).ACLs; !sameACLs(got, want) {
+		t.Errorf("there is %v", texts(got))
+	}
+}
+
+// TestDeletedAfterItsPod: an endpoint that goes after its pod is no drift.
+func TestDeletedAfterItsPod(t *testing.T) {
+	inBubble(t, forms["plain"], 2, func(t *testing.T, n *node) {
+		n.mustApply(nil)
+		n.mustApply(change(n.state, func(s *dataplane.State) { delete(s.Endpoints, podID(1)) }))
+		must(t, n.client.DeleteEndpoint(n.ids[1]))
+		for range 4 {
+			time.Sleep(2 * time.Minute)
+			if drifted, err := n.d.CheckDrift(t.Context()); drifted || err != nil {
+				t.Errorf("drifted %v, error %v", drifted, err)
+			}
+		}
+		if len(n.d.ports) != 1 {
+			t.Errorf("%d endpoints are remembered", len(n.d.ports))
+		}
+	})
+}
+
 // TestEndpointOfTwo: a port that two endpoints claim is closed, and both are named.
 func TestEndpointOfTwo(t *testing.T) {
 	n := newNode(t, forms["plain"], 2)

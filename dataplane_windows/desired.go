@@ -103,7 +103,8 @@ func (d *Driver) renderEndpoint(r *Renderer, ep *dataplane.Endpoint, id dataplan
 	if e.host != (ep.Host != nil) || e.id != hnsID || !slices.Equal(e.addresses, ep.Addresses) {
 		e.host, e.id, e.addresses = ep.Host != nil, hnsID, slices.Clone(ep.Addresses)
 		e.worked() // what was not found is another's now
-		d.seen.unbound = true
+		// A port with its address may be another's that is gone by now.
+		d.seen.unbound, d.seen.stale = true, d.seen.stale || hnsID == "" && !e.host
 	}
 	list := r.List(id)
 	if e.list.ACLs != nil && sameText(list.ACLs, e.list.ACLs) && slices.Equal(list.Sets, e.list.Sets) {

@@ -96,6 +96,8 @@ func (c *driftCheck) read(p *port) job {
 	call := func() (err error) { got, err = c.d.cfg.HNS.Endpoint(p.id); return err }
 	return job{on: &p.object, call: call, looks: true, note: func(err error) {
 		switch {
+		case hns.NotFound(err) && len(p.owners) == 0:
+			c.d.drop(p)
 		case hns.NotFound(err):
 			c.d.vanished(p)
 			c.d.seen.nets, c.drifted = true, true
@@ -172,7 +174,13 @@ func (c *driftCheck) listEndpoints() job {
 			}
 		}
 		for p := range c.writes {
-			moved = moved || p.attached && !seen[p.id] && c.d.ports[p.id] == p
+			switch {
+			case !p.attached || seen[p.id] || c.d.ports[p.id] != p:
+			case len(p.owners) == 0 && !p.busy:
+				c.d.drop(p)
+			default:
+				moved = true
+			}
 		}
 		if c.drifted = c.drifted || moved; moved && c.lists == c.d.seen.lists {
 			c.d.tookEndpoints(list, c.untouched)

@@ -140,11 +140,13 @@ func TestThousandChanges(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, c := countedNode(t, forms[test.form], 5, func(s *dataplane.State) { manyClients(s, 1000) })
 				n.mustApply(nil)
+				every, bytes := 1000*c.lists, 1000*c.bytes // if each change rewrote every list as it was at first
 				c.reset()
 				churn(n, test.mixed)
 				must(t, n.members())
 				must(t, n.d.Close())
-				t.Logf("%d calls of %d bytes, %d of endpoints, %d of them", c.writes, c.bytes, c.lists, len(c.endpoints))
+				t.Logf("%d calls of %d bytes, %d of lists, of %d endpoints; rewriting every list each time: %d calls, of more than %d bytes",
+					c.writes, c.bytes, c.lists, len(c.endpoints), every, bytes)
 				if c.writes > test.calls || test.form == "sets" && c.lists > 0 {
 					t.Errorf("%d writes, of which %d were lists, want %d at most", c.writes, c.lists, test.calls)
 				}
