@@ -331,10 +331,12 @@ func (x *index) faults(kind v3.Kind) []datastore.Fault {
 	return faults
 }
 
-// faultKinds are the kinds that faults are of; "" is all of them.
-func faultKinds(faults []datastore.Fault) map[v3.Kind]bool {
-	kinds := map[v3.Kind]bool{}
+// faultKinds adds the kinds that faults are of; "" is all of them.
+func faultKinds(kinds map[v3.Kind]bool, faults []datastore.Fault) map[v3.Kind]bool {
 	for i := range faults {
+		if kinds == nil {
+			kinds = map[v3.Kind]bool{}
+		}
 		kinds[faults[i].Key.Kind] = true
 	}
 	return kinds

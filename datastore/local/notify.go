@@ -16,11 +16,11 @@ import (
 const pollInterval = 2 * time.Second
 
 // Of a stream of notices many are handled together, since each that wakes somebody wakes all who pass on what it brings: bursts begin
-// burstEvery apart, and end where nothing more has come for burstEnd, or at burstMost. A notice that comes alone is handled at once.
+// burstEvery apart, and end where nothing more has come for burstEnd, or at burstMost notices. A notice that comes alone is handled at once.
 const (
 	burstEvery = 12 * time.Millisecond
 	burstEnd   = 200 * time.Microsecond
-	burstMost  = 20 * time.Millisecond
+	burstMost  = 256
 )
 
 // startNotify begins to watch, before anything is read. Without notices the directory is compared often. The caller holds mu.
@@ -98,9 +98,14 @@ func (s *Store) notices(w *fsnotify.Watcher) {
 			if s.ignored(e) { // which a burst must not begin with: what it announces comes at once behind it
 				continue
 			}
-			time.Sleep(burstEvery - time.Since(began))
+			gap := time.Since(began)
+			time.Sleep(burstEvery - gap)
 			began = time.Now()
-			s.burst(w, e, quietSince)
+			if gap > 2*burstEvery {
+				s.handle(e, quietSince)
+			} else {
+				s.burst(w, e, quietSince)
+			}
 		case err := <-w.Errors:
 			s.noticeLost(err)
 		case rel := <-s.pending:
@@ -114,28 +119,42 @@ func (s *Store) notices(w *fsnotify.Watcher) {
 	}
 }
 
-// burst handles a notice and what comes close behind it, and then wakes the receivers.
-func (s *Store) burst(w *fsnotify.Watcher, e fsnotify.Event, quietSince map[string]time.Time) {
+// burst handles a notice and what comes close behind it, and then wakes the receivers. It takes them all before it handles any: else whoever
+// reads them from the system would be woken after each.
+func (s *Store) burst(w *fsnotify.Watcher, first fsnotify.Event, quietSince map[string]time.Time) {
 	s.setBursting(true)
 	defer s.setBursting(false)
-	quiet := time.NewTimer(burstEnd)
-	defer quiet.Stop()
-	for began := time.Now(); time.Since(began) < burstMost; {
-		if rel, ok := s.notice(e); ok {
-			quietSince[rel] = time.Now()
-		}
-		quiet.Reset(burstEnd)
-		select {
-		case e = <-w.Events:
-		case <-quiet.C:
-			return
-		case <-s.done:
-			return
-		}
+	for _, e := range s.takeBurst(w, first) {
+		s.handle(e, quietSince)
 	}
-	if rel, ok := s.notice(e); ok { // the last that was taken
+}
+
+func (s *Store) handle(e fsnotify.Event, quietSince map[string]time.Time) {
+	if rel, ok := s.notice(e); ok {
 		quietSince[rel] = time.Now()
 	}
+}
+
+// takeBurst takes the notices of a burst, the same one once.
+func (s *Store) takeBurst(w *fsnotify.Watcher, first fsnotify.Event) []fsnotify.Event {
+	events := append(s.events[:0], first)
+	quiet := time.NewTimer(burstEnd)
+	defer quiet.Stop()
+	for len(events) < burstMost {
+		select {
+		case e := <-w.Events:
+			if e != events[len(events)-1] {
+				events = append(events, e)
+			}
+			quiet.Reset(burstEnd)
+			continue
+		case <-quiet.C:
+		case <-s.done:
+		}
+		break
+	}
+	s.events = events
+	return events
 }
 
 func (s *Store) setBursting(on bool) {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,8 +57,9 @@ type Store struct {
 	bursting bool
 	dirs     map[string]bool // watched by notify
 	notify   *fsnotify.Watcher
-	pending  chan string   // files to be looked at when they are quiet
-	lost     chan struct{} // holds one when notices were lost
+	events   []fsnotify.Event // of a burst; of the goroutine that handles notices alone
+	pending  chan string      // files to be looked at when they are quiet
+	lost     chan struct{}    // holds one when notices were lost
 	closed   bool
 	done     chan struct{}
 	ended    sync.WaitGroup
@@ -408,9 +408,9 @@ func keyFrom(text string) v3.Key {
 // apply replaces a file in the index and delivers what changed.
 func (s *Store) apply(path string, next *file, c *contents) {
 	delete(s.fresh, path)
-	kinds := map[v3.Kind]bool{}
+	var kinds map[v3.Kind]bool
 	if before := s.index.files[path]; before != nil {
-		kinds = faultKinds(before.faults)
+		kinds = faultKinds(kinds, before.faults)
 	}
 	var items []item
 	partial := false
@@ -428,11 +428,11 @@ func (s *Store) apply(path string, next *file, c *contents) {
 		}
 		if twice != len(s.index.twice) {
 			twice = len(s.index.twice)
-			kinds[key.Kind] = true
+			kinds = faultKinds(kinds, []datastore.Fault{{Key: key}})
 		}
 	}
 	if next != nil {
-		maps.Copy(kinds, faultKinds(next.faults))
+		kinds = faultKinds(kinds, next.faults)
 	}
 	s.deliverFaults(kinds)
 }
