@@ -200,8 +200,10 @@ func (a *attempt) push(conn *knock.Conn, c check) {
 	if a.err != nil || len(a.wrong) > 0 {
 		return
 	}
-	ok, err := conn.Push(a.ctx)
-	a.err = err
+	ok := false
+	for try := 0; !ok && a.err == nil && try < tries; try++ {
+		ok, a.err = conn.Push(a.ctx)
+	}
 	if !ok {
 		a.wrong = append(a.wrong, c.String()+": what the far end sends does not arrive any more")
 	}

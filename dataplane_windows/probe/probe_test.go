@@ -180,7 +180,7 @@ func TestOneFault(t *testing.T) {
 		t.Fatal(err)
 	}
 	const refused = 0x803b000d
-	calls, runs := len(emu.Log()), 25
+	calls, runs := len(emu.Log()), 8
 	if thin {
 		runs = 2
 	}
