@@ -2,11 +2,13 @@ package windows
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/felid-net/felid/dataplane"
 )
@@ -161,4 +163,78 @@ func benchOneMember(b *testing.B, members, n int, form Form) {
 		i++
 	}
 	b.ReportMetric(float64(touched)/float64(b.N), "lists/op")
+}
+
+// TestAffectedListsAreAllThatDiffer walks through changes, makes only those lists anew that they may concern, and compares with all made anew.
+func TestAffectedListsAreAllThatDiffer(t *testing.T) {
+	spared := 0
+	rapid.Check(t, func(t *rapid.T) {
+		s := neighbours(4)
+		o := Options{Form: rapid.SampledFrom(bothForms).Draw(t, "form")}
+		var r *Renderer
+		x, lists := NewIndex(), map[dataplane.EndpointID]List{}
+		var c *dataplane.Changes
+		for range rapid.IntRange(2, 6).Draw(t, "steps") {
+			r = r.Next(s, o, c)
+			affected := x.Affected(s, c)
+			spared += len(s.Endpoints) - len(affected)
+			for _, id := range affected {
+				if ep := s.Endpoints[id]; ep == nil {
+					x.Remove(id)
+					delete(lists, id)
+				} else {
+					l := r.List(id)
+					x.Put(ep, &l)
+					lists[id] = l
+				}
+			}
+			want := map[dataplane.EndpointID]List{}
+			for id := range s.Endpoints {
+				want[id] = Render(s, id, o)
+			}
+			if diff := cmp.Diff(want, lists); diff != "" {
+				t.Fatalf("after %+v, which concerns %v: %s", c, affected, diff)
+			}
+			c = changeSomething(t, s)
+		}
+	})
+	if spared < 20 {
+		t.Errorf("%d lists were spared: too few to mean anything", spared)
+	}
+}
+
+// changeSomething moves one thing of a state of neighbours.
+func changeSomething(t *rapid.T, s *dataplane.State) *dataplane.Changes {
+	c := dataplane.NewChanges()
+	n := rapid.IntRange(0, 3).Draw(t, "which")
+	ep, set := dataplane.EndpointID(fmt.Sprint("pod/a/", n)), dataplane.IPSetID(fmt.Sprint("set", n))
+	policy := dataplane.PolicyID{Kind: "NetworkPolicy", Namespace: "a", Name: fmt.Sprint("p", n)}
+	switch rapid.SampledFrom([]string{"member", "member", "emptied", "policy", "endpoint", "gone", "node"}).Draw(t, "what") {
+	case "member":
+		m := dataplane.Member{Prefix: single(rapid.SampledFrom([]string{"10.65.9.1", "10.65.9.2", "fd00::9"}).Draw(t, "member"))}
+		if s.IPSets[set].Members[m] = struct{}{}; rapid.Bool().Draw(t, "removed") {
+			delete(s.IPSets[set].Members, m)
+		}
+		c.IPSets[set] = nil
+	case "emptied":
+		c.IPSets[set] = &dataplane.SetDelta{Removed: slices.Collect(maps.Keys(s.IPSets[set].Members))}
+		clear(s.IPSets[set].Members)
+	case "policy":
+		p := *s.Policies[policy]
+		p.Ingress = append(slices.Clip(p.Ingress), dataplane.Rule{Action: dataplane.Allow, Protocol: 17, Index: len(p.Ingress), Src: dataplane.Side{IPSets: []dataplane.IPSetID{"all"}}})
+		s.Policies[policy] = &p
+		c.Policies[policy] = struct{}{}
+	case "endpoint":
+		e := dataplane.Endpoint{ID: ep, Node: "n1", Addresses: []netip.Addr{netip.AddrFrom4([4]byte{10, 65, 2, byte(n)})}}
+		e.Tiers = []dataplane.EndpointTier{{Name: "default", Ingress: []dataplane.PolicyID{policy}, Default: dataplane.Pass}}
+		s.Endpoints[ep] = &e
+		c.Endpoints[ep] = struct{}{}
+	case "gone":
+		delete(s.Endpoints, ep)
+		c.Endpoints[ep] = struct{}{}
+	case "node":
+		s.Nodes["n1"] = &dataplane.Node{Name: "n1", Addresses: nodeAddrs[:n%2+1]}
+		c.Nodes["n1"] = struct{}{}
+	}
+	return c
 }
