@@ -44,6 +44,15 @@ func (s *Server) Verdict(p Packet) (dptest.HNSVerdict, error) {
 	return s.model.Send(way, p.Tuple), nil
 }
 
+// ForgetConnections makes all endpoints know none.
+func (s *Server) ForgetConnections() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.shelves[hns.KindEndpoint].all() {
+		e.port.Forget()
+	}
+}
+
 func (s *Server) end(id string, a netip.Addr) (*dptest.HNSPort, error) {
 	if id != "" {
 		e, err := s.find(hns.KindEndpoint, id)

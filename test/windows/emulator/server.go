@@ -21,10 +21,10 @@ var presets = map[int]hns.Version{
 	Server2025: {Major: 15, Minor: 4},
 }
 
-// VersionOf is the version of HNS of a build, and whether there is a preset for it.
-func VersionOf(build int) (hns.Version, bool) {
-	v, ok := presets[build]
-	return v, ok
+// Versions are those that HNS may have on a build: the preset, and the minor versions beside it.
+func Versions(build int) []hns.Version {
+	v := presets[build]
+	return []hns.Version{v, {Major: v.Major, Minor: v.Minor - 1}, {Major: v.Major, Minor: v.Minor + 1}}
 }
 
 // Options of one simulated node.
