@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +47,9 @@ func (d *hostDriver) Probed() []v1alpha1.Assumption {
 	var out []v1alpha1.Assumption
 	for _, f := range d.result.Telling() {
 		out = append(out, v1alpha1.Assumption{Name: f.Assumption.String(), Outcome: string(f.Outcome), Message: f.Text() + ": " + f.Detail})
+	}
+	if l := &d.result.Rendered; l.Outcome != probe.Proven {
+		out = append(out, v1alpha1.Assumption{Name: "lists", Outcome: string(cmp.Or(l.Outcome, probe.NotTried)), Message: l.Text() + ": " + l.Detail})
 	}
 	return out
 }

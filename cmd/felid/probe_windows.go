@@ -94,5 +94,6 @@ func trialsOf(r *probe.Result) []preflight.Trial {
 	for _, f := range r.Findings {
 		out = append(out, preflight.Trial{Name: f.Assumption.String(), Text: f.Text(), Outcome: string(f.Outcome), Detail: f.Detail, Refuse: f.Refuses()})
 	}
-	return out
+	l := &r.Rendered
+	return append(out, preflight.Trial{Name: "lists", Text: l.Text(), Outcome: string(l.Outcome), Detail: l.Detail, Refuse: l.Open})
 }

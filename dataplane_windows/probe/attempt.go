@@ -18,6 +18,7 @@ type attempt struct {
 	trial trial
 	err   error
 	wrong []string // what did not go as assumed
+	leaks int      // how many of these were answered, and should not have been
 	lists [2]string
 }
 
@@ -134,6 +135,9 @@ func (a *attempt) expect(checks ...check) {
 		case errs[i] != nil && a.err == nil:
 			a.err = fmt.Errorf("%s: %w", c, errs[i])
 		case passed[i] != c.pass:
+			if passed[i] {
+				a.leaks++
+			}
 			a.fault("%s %s; ACLs of A: %s; of B: %s", c, map[bool]string{true: "was answered", false: "was not answered"}[passed[i]], a.lists[0], a.lists[1])
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/felid-net/felid/dataplane"
 	"github.com/felid-net/felid/dataplane/dptest"
 	windows "github.com/felid-net/felid/dataplane_windows"
 	"github.com/felid-net/felid/dataplane_windows/hns"
@@ -70,6 +71,9 @@ func TestEverythingHolds(t *testing.T) {
 		r := run(t, o)
 		if not := outcomes(r, probe.NotTried); !slices.Equal(not, untriable) || len(outcomes(r, probe.False)) > 0 {
 			t.Errorf("build %d: not tried %v, false %v: %+v", o.Build, not, outcomes(r, probe.False), r.Findings)
+		}
+		if r.Rendered != (probe.Rendered{Outcome: probe.Proven}) {
+			t.Errorf("build %d: lists %+v", o.Build, r.Rendered)
 		}
 		if got, want := r.Form(), (windows.Form{IPv6: true, Sets: true}); got != want || !r.Settled() || r.Reason() != "proven on this node" {
 			t.Errorf("build %d: form %v (%s), settled %v", o.Build, got, r.Reason(), r.Settled())
@@ -259,6 +263,31 @@ func TestOtherTypeOfNetwork(t *testing.T) {
 		emulator.Fault{Op: "Create", Kind: hns.KindNetwork, Do: func() { made++ }})
 	if r, err := probe.Run(t.Context(), config(t, emu)); err != nil || !r.Settled() || made != 3 {
 		t.Errorf("%v: %s; %d networks", err, r.Reason(), made)
+	}
+	checkClean(t, emu)
+}
+
+// leaky packets to one port always pass: one that none but the renderer's lists are to deny.
+type leaky struct{ emulated }
+
+func (p *leaky) Open(ctx context.Context, from, to probe.End, protocol uint8, port uint16) (probe.Conn, error) {
+	if port == 18102 && protocol == dataplane.ProtoTCP {
+		return &unruledConn{}, nil
+	}
+	return p.emulated.Open(ctx, from, to, protocol, port)
+}
+
+// TestListThatLetsThrough: where each assumption holds, and a list as a whole lets something through all the same, the node is closed.
+func TestListThatLetsThrough(t *testing.T) {
+	emu := emulator.New(emulator.Options{})
+	c := config(t, emu)
+	c.Packets = &leaky{emulated{emu: emu, host: hostAddress}}
+	r, err := probe.Run(t.Context(), c)
+	if err != nil || len(outcomes(r, probe.False)) > 0 || !r.Rendered.Open || !r.Form().Closed || r.Settled() {
+		t.Errorf("%v: form %v, false %v, lists %+v", err, r.Form(), outcomes(r, probe.False), r.Rendered)
+	}
+	if !strings.Contains(r.Reason(), "TCP from 198.18.247.16 to 198.18.247.32 port 18102 was answered") {
+		t.Errorf("%s", r.Reason())
 	}
 	checkClean(t, emu)
 }

@@ -47,14 +47,16 @@ type Result struct {
 	Trials int `json:"trials"`
 	// Findings are one for each assumption, in order.
 	Findings []Finding `json:"findings"`
+	// Rendered is about lists as a whole.
+	Rendered Rendered `json:"rendered"`
 }
 
 // edition counts changes of the trials.
-const edition = 1
+const edition = 2
 
 // untried is a result in which nothing was tried, for this reason.
 func untried(build int, v hns.Version, reason string) Result {
-	r := Result{Build: build, Version: v, Trials: edition}
+	r := Result{Build: build, Version: v, Trials: edition, Rendered: Rendered{Outcome: NotTried, Detail: reason}}
 	for a := Assumption(1); a <= last; a++ {
 		r.Findings = append(r.Findings, Finding{Assumption: a, Outcome: NotTried, Detail: reason})
 	}
@@ -67,6 +69,7 @@ func Assume(build int, v hns.Version) Result {
 	for i := range r.Findings {
 		r.Findings[i].Outcome = Proven
 	}
+	r.Rendered = Rendered{Outcome: Proven}
 	return r
 }
 
@@ -96,7 +99,7 @@ func (r *Result) wrong() []Finding {
 // Form is how lists are to be written on the node.
 func (r *Result) Form() windows.Form {
 	f := windows.FormOf(r.Version)
-	if len(r.wrong()) > 0 {
+	if len(r.wrong()) > 0 || r.Rendered.Open {
 		return windows.Form{Closed: true, IPv6: f.IPv6}
 	}
 	f.IPv6 = f.IPv6 && r.all(ipv6, Proven)
@@ -108,6 +111,9 @@ func (r *Result) Form() windows.Form {
 func (r *Result) Reason() string {
 	if wrong := r.wrong(); len(wrong) > 0 {
 		return "the probe found false: " + names(wrong) + ": " + wrong[0].Detail
+	}
+	if r.Rendered.Open {
+		return "a list lets through what policy denies: " + r.Rendered.Detail
 	}
 	var untried []Finding
 	for _, a := range plain {
@@ -139,7 +145,7 @@ func names(list []Finding) string {
 // matters. What was false is tried again at the next start: it may have been the moment's fault.
 func (r *Result) Settled() bool {
 	falseOnes := slices.ContainsFunc(ipv6, func(a Assumption) bool { return r.of(a).Outcome == False })
-	return r.all(plain, Proven) && r.all(sets, Proven) && !falseOnes
+	return r.all(plain, Proven) && r.all(sets, Proven) && !falseOnes && r.Rendered.Outcome == Proven
 }
 
 // file in the agent's state folder.

@@ -47,6 +47,8 @@ func Run(ctx context.Context, c Config) (Result, error) {
 		r = untried(c.Build, version, "its objects can't be made: "+err.Error())
 	} else {
 		s.runAll(trials())
+		r.Rendered = s.tryRendered()
+		c.Log.Info("probe", "lists", string(r.Rendered.Outcome), "detail", r.Rendered.Detail)
 	}
 	return r, Clean(c.HNS)
 }

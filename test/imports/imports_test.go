@@ -44,7 +44,7 @@ var rooms = []room{
 	{"dataplane_windows/hns", nil, "HNS as it is, nothing of ours in it"},
 	{"dataplane/knock", nil, "sockets between two places; what it means that they are answered is a prober's to know"},
 	{"dataplane_linux/probe", []string{"dataplane", "dataplane/knock", "dataplane_linux"}, "it enforces a State of its own, and sends packets through it"},
-	{"dataplane_windows/probe", []string{"dataplane_windows", "dataplane_windows/hns", "dataplane/knock"}, "it tries what lists lean on, and says which form they may have"},
+	{"dataplane_windows/probe", []string{"dataplane", "dataplane_windows", "dataplane_windows/hns", "dataplane/knock"}, "it tries what lists lean on, and says which form they may have"},
 	{"ipam", []string{"api/v3", "datastore"}, "addresses are handed out whatever enforces policy"},
 	{"cni", nil, "the plugin starts at every pod: it must stay small"},
 	{"cni/install", []string{"cni"}, "it writes files; when it may, and what policy says, is the agent's to know"},
