@@ -26,14 +26,16 @@ func newAgent(app *App) *cobra.Command {
 			if printConfig {
 				config.Print(app.Out, values)
 			}
+			if service { // which has no standard error
+				cfg.LogFile = cmp.Or(cfg.LogFile, filepath.Join(cfg.StateDir, "felid.log"))
+			}
 			if err != nil {
-				return usage(err)
+				return usage(errors.Join(err, logFailure(cfg, err)))
 			}
 			if printConfig {
 				return nil
 			}
 			if service {
-				cfg.LogFile = cmp.Or(cfg.LogFile, filepath.Join(cfg.StateDir, "felid.log"))
 				return runService(cfg.LogFile, func(ctx context.Context) error { return startAgent(ctx, app, cfg) })
 			}
 			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGTERM, syscall.SIGINT)
@@ -46,6 +48,19 @@ func newAgent(app *App) *cobra.Command {
 	c.Flags().BoolVar(&printConfig, "print-config", false, "print each value and where it came from, and end")
 	c.Flags().BoolVar(&service, "service", false, "answer to the service control manager of Windows, which has started this")
 	return c
+}
+
+// logFailure logs why an agent does not start, if there is a file to log to.
+func logFailure(cfg *config.Config, failure error) error {
+	if cfg.LogFile == "" {
+		return nil
+	}
+	log, file, err := cfg.OpenLogger()
+	if err != nil {
+		return err
+	}
+	log.Error("felid agent does not start", "error", failure)
+	return file.Close()
 }
 
 // startAgent opens the log, and runs the agent until ctx ends.

@@ -71,6 +71,22 @@ func TestService(t *testing.T) {
 	}
 }
 
+// TestServiceThatCanNotStart: what is wrong with its settings is in the log, as nobody sees what a service writes elsewhere.
+func TestServiceThatCanNotStart(t *testing.T) {
+	n := newNode(t, emulator.Options{}, wine.Options{})
+	n.write(t, "felid.yaml", fmt.Sprintf("node: win-1\nstateDir: '%s'\nlistn: typo\ndenyEvents: true\n", wine.Path(n.path("state"))))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	out, err := n.Command(ctx, n.exe, "agent", "--service", "--config", wine.Path(n.path("felid.yaml"))).CombinedOutput()
+	if err == nil {
+		t.Errorf("it runs:\n%s", out)
+	}
+	log, err := os.ReadFile(n.path("state/felid.log"))
+	if err != nil || !strings.Contains(string(log), "listn: unknown key") || !strings.Contains(string(log), "denyEvents (from file)") {
+		t.Errorf("%v\n%s\n%s", err, log, out)
+	}
+}
+
 // TestServiceFlagWithoutManager: called by hand, the agent says what started it not.
 func TestServiceFlagWithoutManager(t *testing.T) {
 	n := newNode(t, emulator.Options{}, wine.Options{})
