@@ -91,7 +91,7 @@ func TestEachAssumptionFalse(t *testing.T) {
 	}
 	for _, build := range []int{emulator.Server2022, emulator.Server2025} {
 		for _, a := range dptest.Assumptions() {
-			if thin && (int(a)+build)%10 != 0 { // some of them on each build
+			if thin && (int(a)+build)%20 != 0 { // some of them on each build
 				continue
 			}
 			r := run(t, emulator.Options{Build: build, False: []dptest.Assumption{a}})
