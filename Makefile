@@ -29,6 +29,7 @@ test-long: test ## everything, then the random tests for long: worlds, cases, si
 	$(GO) test -timeout 60m -count=1 ./policy ./policy/... ./ipam ./dataplane/delta ./dataplane/flatten ./dataplane/routing -rapid.checks=2000
 	$(GO) test -timeout 60m -count=1 ./dataplane/dptest ./dataplane/flatten ./dataplane_windows ./dataplane_linux -run 'Evaluate|SharedCases$$' -made-up=$(or $(MADEUP),5000)
 	$(GO) test -timeout 60m -count=1 ./dataplane_linux -run 'SharedCasesWithPackets|ExplainNames' -made-up=3000 -explained=200
+	$(GO) test -timeout 60m -count=1 ./test/windows/mixed -seeds=1000
 
 test-cluster: root tools native ## felid on a Kubernetes cluster of three nodes on this machine, dual stack: smoke test and upstream's NetworkPolicy suite
 	test/cluster/suite dual-iptables

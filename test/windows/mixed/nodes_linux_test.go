@@ -147,7 +147,8 @@ type windowsNode struct {
 	agent   *wine.Container
 }
 
-func startWindowsNode(t *testing.T, name string, build int, sets bool, server *kubernetes.Server) *windowsNode {
+// startWindowsNode starts an agent whose lists have plain addresses, or that has the other form, sets, and the race detector.
+func startWindowsNode(t *testing.T, name string, build int, modern bool, server *kubernetes.Server) *windowsNode {
 	t.Helper()
 	n := &windowsNode{Node: wine.NewNode(t, emulator.Options{Build: build})}
 	n.client = hns.NewClient(n.Calls())
@@ -161,9 +162,9 @@ func startWindowsNode(t *testing.T, name string, build int, sets bool, server *k
 	n.network = network.ID
 	listen := freeAddress(t)
 	n.status = newStatusOf(listen, net.Dial)
-	exe, state := wine.Program(t, "./cmd/felid", wine.Options{}), t.TempDir()
+	exe, state := wine.Program(t, "./cmd/felid", wine.Options{Race: modern}), t.TempDir()
 	// The agent finds what its probe has proven: under Wine, no packets can be sent.
-	if err := probe.Save(state, proven(build, n.Version(), sets)); err != nil {
+	if err := probe.Save(state, proven(build, n.Version(), modern)); err != nil {
 		t.Fatal(err)
 	}
 	flags := append(agentFlags(name, wine.Path(state), listen, wine.Path(server.Kubeconfig)), "--probe=false")
