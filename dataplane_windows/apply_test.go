@@ -119,11 +119,27 @@ func TestEndpointsAreFound(t *testing.T) {
 }
 
 // remote makes an endpoint that stands for one of another host.
-func (h *host) remote(address string) {
+func (h *host) remote(address string) (id string) {
 	h.t.Helper()
 	settings := fmt.Sprintf(`{"HostComputeNetwork":%q,"Flags":1,"IpConfigurations":[{"IpAddress":%q,"PrefixLength":32}],"SchemaVersion":{"Major":2,"Minor":0}}`, h.network, address)
-	_, err := h.calls.Create(hns.KindEndpoint, h.network, json.RawMessage(settings))
+	raw, err := h.calls.Create(hns.KindEndpoint, h.network, json.RawMessage(settings))
 	must(h.t, err)
+	e, err := hns.ParseEndpoint(raw)
+	must(h.t, err)
+	return e.ID
+}
+
+// TestRemoteByID: an endpoint that stands for one of another host gets no list, whoever names it.
+func TestRemoteByID(t *testing.T) {
+	n := newNode(t, forms["plain"], 0)
+	n.state = nodeState(1)
+	id := n.remote(podAddr(0).String())
+	n.state.Endpoints[podID(0)].Interface = id
+	r, err := n.apply(nil)
+	must(t, err)
+	if got := fmt.Sprint(r.Endpoints[podID(0)]); !strings.Contains(got, "another host") || n.list(id) != nil {
+		t.Errorf("reported %s, and it has %v", got, n.list(id))
+	}
 }
 
 // TestEndpointThatComesLater: it is looked for, ever more seldom, and gets its list as soon as it is there.

@@ -39,6 +39,9 @@ func (n *node) honest(r dataplane.Result, err error) {
 			n.t.Errorf("not reported: %v", wrong)
 		}
 	}
+	if wrong := n.setsInForce(); wrong != nil && len(r.Endpoints) < len(n.ids) {
+		n.t.Errorf("not reported: %v", wrong)
+	}
 }
 
 // callsOfHNS are all calls that the driver makes: of listing, reading and writing.

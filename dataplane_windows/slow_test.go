@@ -152,6 +152,14 @@ func TestOpeningsWait(t *testing.T) {
 
 // members says what sets on the network have others than the State says, or what pod has another list.
 func (n *node) members() error {
+	if err := n.setsInForce(); err != nil {
+		return err
+	}
+	return n.inForce()
+}
+
+// setsInForce says which set has other members than the State says.
+func (n *node) setsInForce() error {
 	r := NewRenderer(n.state, Options{Form: n.cfg.Form})
 	nets, err := n.client.Networks()
 	must(n.t, err)
@@ -162,7 +170,7 @@ func (n *node) members() error {
 			}
 		}
 	}
-	return n.inForce()
+	return nil
 }
 
 // TestOnlyOpens: what is said to open only does so.
@@ -183,6 +191,8 @@ func TestOnlyOpens(t *testing.T) {
 		"an Allow came":             {[]hns.ACL{block("z", "")}, []hns.ACL{allow("a", "10.0.0.1"), block("z", "")}, true},
 		"a Block came":              {[]hns.ACL{allow("z", "")}, []hns.ACL{block("a", "10.0.0.1"), allow("z", "")}, false},
 		"an Allow went":             {[]hns.ACL{allow("a", "10.0.0.1"), block("z", "")}, []hns.ACL{block("z", "")}, false},
+		"all Allows went":           {[]hns.ACL{block("z", "10.0.0.1"), allow("a", "")}, nil, false},
+		"all Blocks went":           {[]hns.ACL{block("z", "10.0.0.1")}, nil, true},
 		"a Block went":              {[]hns.ACL{block("a", "10.0.0.1"), allow("z", "")}, []hns.ACL{allow("z", "")}, true},
 		"an Allow was widened":      {[]hns.ACL{allow("a", "10.0.0.1")}, []hns.ACL{allow("a", "10.0.0.0/31")}, true},
 		"an Allow was narrowed":     {[]hns.ACL{allow("a", "10.0.0.0/31")}, []hns.ACL{allow("a", "10.0.0.1")}, false},
