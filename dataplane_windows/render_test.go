@@ -284,6 +284,36 @@ func TestWhoHasNoList(t *testing.T) {
 	}
 }
 
+// TestNothingKnownOpensNothing: where no address of the node is known, or an endpoint has none that lists may name, what would allow them is left out, as an
+// empty field would be for all.
+func TestNothingKnownOpensNothing(t *testing.T) {
+	for _, mode := range []dataplane.HostToWorkload{dataplane.HostToWorkloadAll, dataplane.HostToWorkloadPolicy, dataplane.HostToWorkloadProbePorts} {
+		for _, addresses := range [][]netip.Addr{nil, ownAddrs[:1], ownAddrs[1:], ownAddrs} {
+			for _, form := range []Form{{}, {IPv6: true}, {IPv6: true, Sets: true}, {Closed: true}} {
+				s := state(nil, nil)
+				s.Nodes, s.Host.HostToWorkload = map[dataplane.NodeName]*dataplane.Node{}, mode
+				ep := s.Endpoints[testID]
+				ep.Addresses, ep.Probes = addresses, []dataplane.NamedPort{{Protocol: dataplane.ProtoTCP, Port: 80}}
+				last := map[hns.Direction]hns.ACL{}
+				for _, a := range Render(s, testID, Options{Form: form}).ACLs {
+					if a.RuleType != hns.Switch {
+						continue
+					}
+					if a.Action == hns.Allow && (a.LocalAddresses == "" || a.RemoteAddresses == "" || a.Protocols != "58") { // IPv6 neighbours, of which everybody has some
+						t.Errorf("%v %v %s: %+v", mode, addresses, form, a)
+					}
+					if a.LocalAddresses == "" && a.RemoteAddresses == "" && a.Protocols == "" {
+						last[a.Direction] = a
+					}
+				}
+				if last[hns.In].Action != hns.Block || last[hns.Out].Action != hns.Block {
+					t.Errorf("%v %v %s: what matches nothing is left to HNS: %+v", mode, addresses, form, last)
+				}
+			}
+		}
+	}
+}
+
 func TestRenderIsAFunctionOfTheState(t *testing.T) {
 	first, _ := render(tiered(), testID)
 	for range 20 {
