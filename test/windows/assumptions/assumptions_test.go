@@ -180,6 +180,25 @@ func (r *row) run(t *testing.T, build int) {
 	}
 }
 
+// TestNeighbouringVersions: which minor version of HNS a build has is a guess; with those beside it, nothing is otherwise.
+func TestNeighbouringVersions(t *testing.T) {
+	for _, build := range []int{emulator.Server2022, emulator.Server2025} {
+		for _, v := range emulator.Versions(build) {
+			o := emulator.Options{Build: build, Version: v}
+			form, reason, _ := probed(t, o, 0)
+			if want := (windows.Form{IPv6: true, Sets: true}); form != want {
+				t.Errorf("%d, %v: form %s, %s", build, v, form, reason)
+			}
+			for _, f := range []windows.Form{{}, plainForm, form} {
+				s := live(t, o, f, reason)
+				if e := s.flows(t); len(e.opened) > 0 || f.IPv6 && len(e.closed) > 0 || s.said() != "" {
+					t.Errorf("%d, %v, %s: opened %q, closed %q; said %s", build, v, f, e.opened, e.closed, s.said())
+				}
+			}
+		}
+	}
+}
+
 var documented = regexp.MustCompile(`(?m)^\| (H\d+) \|(.*)\|(.*)\|(.*)\|(.*)\|(.*)\|$`)
 
 // TestRowsAreWhatIsDocumented: every assumption of docs/windows.md has a row here, and what becomes of policy is what the document says: open nowhere
