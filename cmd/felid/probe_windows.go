@@ -35,6 +35,9 @@ func chooseForm(ctx context.Context, c *config.Config, client *hns.Client, host 
 	if err != nil {
 		log.Error("probe of HNS", "error", err)
 	}
+	if err != nil && len(result.Findings) == 0 { // it has not come to an end
+		result = probe.Without(int(windows.RtlGetVersion().BuildNumber), c.StateDir, err.Error())
+	}
 	log.Info("HNS", "build", result.Build, "version", fmt.Sprintf("%d.%d", result.Version.Major, result.Version.Minor), "form", result.Form().String(), "reason", result.Reason())
 	return &result
 }

@@ -169,17 +169,28 @@ func Save(dir string, r Result) error {
 
 // Load reads the result that was kept in a folder; ok is whether there is one of this build and version.
 func Load(dir string, build int, v hns.Version) (r Result, ok bool, err error) {
-	b, err := os.ReadFile(filepath.Join(dir, file))
+	r, err = read(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Result{}, false, nil
 	}
 	if err != nil {
 		return Result{}, false, err
 	}
-	if r, err = parse(b); err != nil {
-		return Result{}, false, fmt.Errorf("%s: %w", filepath.Join(dir, file), err)
-	}
 	return r, r.Build == build && r.Version == v && r.Trials == edition, nil
+}
+
+// read is the result in a folder, whatever host it is of.
+func read(dir string) (Result, error) {
+	path := filepath.Join(dir, file)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return Result{}, err
+	}
+	r, err := parse(b)
+	if err != nil {
+		return Result{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
 }
 
 // parse reads a result, which must have one finding for each assumption, in order.
