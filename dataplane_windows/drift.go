@@ -285,8 +285,15 @@ func (d *Driver) readBack(p *port, level int) job {
 		now := *p
 		now.busy = false
 		now.take(&got, d.own)
+		ours := sameACLs(now.stands, p.stands) && slices.Equal(now.types, p.types)
+		if ours && len(now.foreign) != len(p.foreign) { // others have written meanwhile: to be composed anew, and read back then
+			d.tookPort(&got)
+			p.drifted = true
+			d.pulse()
+			return
+		}
 		switch d.verified = level; {
-		case sameACLs(now.stands, p.stands) && len(now.foreign) == len(p.foreign) && slices.Equal(now.types, p.types):
+		case ours:
 		case len(now.stands) == 0 && len(now.foreign) == len(p.foreign)+len(p.stands):
 			d.nameless, d.seen.stale = true, true
 			d.pulse()

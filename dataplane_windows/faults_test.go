@@ -318,6 +318,40 @@ func TestHNSDoesOtherThanWritten(t *testing.T) {
 	}
 }
 
+// TestForeignChangeWhileReadBack: an ACL that another plugin adds between a write and its being read back is no reason to mistrust HNS, and felid's are
+// put before it.
+func TestForeignChangeWhileReadBack(t *testing.T) {
+	inBubble(t, forms["plain"], 1, func(t *testing.T, n *node) {
+		other := hns.ACL{ID: "other", Action: hns.Allow, Direction: hns.In, RuleType: hns.Switch, Priority: 500}
+		asking, added := false, false
+		disarm := n.Inject(emulator.Fault{Op: emulator.OpQuery, Kind: hns.KindEndpoint, ID: n.ids[0], Do: func() {
+			if asking || added {
+				return
+			}
+			asking = true
+			if stands := n.stands(n.ids[0]); len(stands) > 0 {
+				n.put(n.ids[0], append(stands, other))
+				added = true
+			}
+			asking = false
+		}})
+		defer disarm()
+		n.mustApply(nil)
+		if !added {
+			t.Fatal("nothing was written")
+		}
+		n.mustApply(dataplane.NewChanges())
+		if r := n.mustApply(dataplane.NewChanges()); r.Failed() {
+			t.Errorf("reported: %v", r)
+		}
+		for _, a := range n.stands(n.ids[0]) {
+			if a.Direction == hns.In && a.RuleType == hns.Switch && a.ID != other.ID && a.Priority >= other.Priority {
+				t.Errorf("behind another's Allow: %+v", a)
+			}
+		}
+	})
+}
+
 // TestNamelessACLs: without Ids, an agent that starts again keeps none of its own old rules that allow as another's. Blocks may stay.
 func TestNamelessACLs(t *testing.T) {
 	n := newNode(t, forms["plain"], 1, dptest.H28)

@@ -129,7 +129,7 @@ func churn(n *node, mixed bool) {
 	n.mustApply(dataplane.NewChanges())
 }
 
-// TestThousandChanges: openings in ten seconds are a dozen writes, closings one each; rewriting every list each time would be a hundred thousand.
+// TestThousandChanges: for each list or network, openings in ten seconds are a dozen writes, closings one each.
 func TestThousandChanges(t *testing.T) {
 	for _, test := range []struct {
 		form  string
