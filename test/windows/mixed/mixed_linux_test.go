@@ -158,7 +158,7 @@ func (c *cluster) run(t *testing.T, k *dptest.Case) error {
 		return err
 	}
 	if len(refused) > 0 {
-		t.Logf("without %v, which the API server refuses", refused)
+		t.Logf("without (all of) %v, which the API server refuses", refused)
 		judge(k)
 	}
 	if err := c.settle(t, k, c.api.mark(t)); err != nil {
