@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -31,11 +32,16 @@ spec: {taints: [{key: felid.dev/agent-not-ready, effect: NoSchedule}]}
 `)
 	n.write(t, "pods.yaml", pods)
 	s.Apply(t, n.path("node.yaml"), n.path("pods.yaml"))
-	for name, addr := range map[string]string{"web": web.String(), "app": app.String()} {
-		s.Kubectl(t, "patch", "pod", name, "--namespace", "shop", "--subresource", "status", "--type", "merge", "--patch",
-			fmt.Sprintf(`{"status":{"phase":"Running","podIP":%q,"podIPs":[{"ip":%q}]}}`, addr, addr))
-	}
+	running(t, s, "web", web)
+	running(t, s, "app", app)
 	return s
+}
+
+// running says of a pod what its kubelet does once the runtime has answered.
+func running(t *testing.T, s *kubernetes.Server, pod string, addr netip.Addr) {
+	t.Helper()
+	s.Kubectl(t, "patch", "pod", pod, "--namespace", "shop", "--subresource", "status", "--type", "merge", "--patch",
+		fmt.Sprintf(`{"status":{"phase":"Running","podIP":%q,"podIPs":[{"ip":%q}]}}`, addr, addr))
 }
 
 // inPod gives the agent what it has in a HostProcess container of containerd 1.6: the volumes below a folder, and the environment of the node.

@@ -5,11 +5,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +48,7 @@ type node struct {
 	exe       string
 	folder    string            // of resources, state and logs
 	listen    string            // of the agent
+	network   string            // the other plugin's, by its ID
 	endpoints map[string]string // IDs, by pod
 }
 
@@ -57,27 +60,34 @@ var (
 func newNode(t *testing.T, o emulator.Options, w wine.Options) *node {
 	t.Helper()
 	n := &node{Node: wine.NewNode(t, o), exe: wine.Program(t, "./cmd/felid", w), folder: t.TempDir(), listen: freeAddress(t), endpoints: map[string]string{}}
-	calls := hns.NewClient(n.Calls())
-	network, err := calls.CreateNetwork(hns.NewNetwork{Name: "azure", Type: "L2Bridge", Subnets: []hns.Subnet{
+	network, err := hns.NewClient(n.Calls()).CreateNetwork(hns.NewNetwork{Name: "azure", Type: "L2Bridge", Subnets: []hns.Subnet{
 		{Prefix: netip.MustParsePrefix("10.240.0.0/16"), Gateway: netip.MustParseAddr("10.240.0.1")}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, addr := range map[string]netip.Addr{"web": web, "app": app} {
-		endpoint, err := calls.CreateEndpoint(hns.NewEndpoint{Name: name, Network: network.ID, Addresses: []netip.Prefix{netip.PrefixFrom(addr, 16)}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		namespace, err := calls.CreateNamespace("")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := calls.Attach(namespace.ID, endpoint.ID); err != nil {
-			t.Fatal(err)
-		}
-		n.endpoints[name] = endpoint.ID
-	}
+	n.network = network.ID
+	n.connect(t, "web", web)
+	n.connect(t, "app", app)
 	return n
+}
+
+// connect makes a pod's namespace and its endpoint there, as containerd and the other plugin do; the namespace's ID.
+func (n *node) connect(t *testing.T, pod string, addr netip.Addr) string {
+	t.Helper()
+	calls := hns.NewClient(n.Calls())
+	endpoint, err := calls.CreateEndpoint(hns.NewEndpoint{Name: pod, Network: n.network, Addresses: []netip.Prefix{netip.PrefixFrom(addr, 16)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	namespace, err := calls.CreateNamespace("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := calls.Attach(namespace.ID, endpoint.ID); err != nil {
+		t.Fatal(err)
+	}
+	n.endpoints[pod] = endpoint.ID
+	return namespace.ID
 }
 
 func freeAddress(t *testing.T) string {
@@ -152,8 +162,15 @@ func (n *node) passes(t *testing.T, port uint16) bool {
 // reaches tells what becomes of a new connection to app from an address, by a way.
 func (n *node) reaches(t *testing.T, p emulator.Packet, from netip.Addr, port uint16) bool {
 	t.Helper()
+	p.To = n.endpoints["app"]
+	return n.arrives(t, p, from, app, port)
+}
+
+// arrives tells what becomes of a new connection between two addresses, by a way.
+func (n *node) arrives(t *testing.T, p emulator.Packet, from, to netip.Addr, port uint16) bool {
+	t.Helper()
 	nextPort++
-	p.To, p.Tuple = n.endpoints["app"], dptest.Tuple{Src: from, Dst: app, Protocol: dataplane.ProtoTCP, SrcPort: nextPort, DstPort: port}
+	p.Tuple = dptest.Tuple{Src: from, Dst: to, Protocol: dataplane.ProtoTCP, SrcPort: nextPort, DstPort: port}
 	v, err := n.Verdict(p)
 	if err != nil {
 		t.Fatal(err)
@@ -183,11 +200,11 @@ func (n *node) awaitPort(t *testing.T, port uint16, open bool, output func() str
 	eventually(t, fmt.Sprintf("port %d of app is open: %t", port, open), func() (bool, string) { return n.passes(t, port) == open, output() })
 }
 
-// lists are the ACLs of both pods, as HNS has them.
+// lists are the ACLs of the pods, as HNS has them.
 func (n *node) lists(t *testing.T) string {
 	t.Helper()
 	var all bytes.Buffer
-	for _, name := range []string{"app", "web"} {
+	for _, name := range slices.Sorted(maps.Keys(n.endpoints)) {
 		e, err := hns.NewClient(n.Calls()).Endpoint(n.endpoints[name])
 		if err != nil {
 			t.Fatal(err)
@@ -223,15 +240,18 @@ status: {phase: Running, podIP: 10.240.0.12, podIPs: [{ip: 10.240.0.12}]}
 `
 
 // appFromWeb lets web reach one port of app.
-func appFromWeb(port uint16) string {
+func appFromWeb(port uint16) string { return fromWeb("app", port) }
+
+// fromWeb lets web reach one port of a pod, and nobody else anything of it.
+func fromWeb(pod string, port uint16) string {
 	return fmt.Sprintf(`apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
-metadata: {name: app, namespace: shop}
+metadata: {name: %[1]s, namespace: shop}
 spec:
-  podSelector: {matchLabels: {run: app}}
+  podSelector: {matchLabels: {run: %[1]s}}
   policyTypes: [Ingress]
   ingress:
   - from: [{podSelector: {matchLabels: {run: web}}}]
-    ports: [{protocol: TCP, port: %d}]
-`, port)
+    ports: [{protocol: TCP, port: %[2]d}]
+`, pod, port)
 }
