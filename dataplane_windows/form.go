@@ -76,7 +76,7 @@ func Features() []string { return slices.Sorted(maps.Keys(features)) }
 func FormOfBuild(build int, names []string) (Form, error) {
 	version, ok := builds[build]
 	if !ok {
-		return Form{}, fmt.Errorf("Windows build %d is not known; valid: %s", build, strings.ReplaceAll(strings.Trim(fmt.Sprint(Builds()), "[]"), " ", ", "))
+		return Form{}, fmt.Errorf("build %d of Windows is not known; valid: %s", build, strings.ReplaceAll(strings.Trim(fmt.Sprint(Builds()), "[]"), " ", ", "))
 	}
 	var f Form
 	for _, name := range names {
@@ -87,7 +87,7 @@ func FormOfBuild(build int, names []string) (Form, error) {
 		add(&f)
 	}
 	if has := FormOf(version); !f.Within(has) {
-		return Form{}, fmt.Errorf("Windows build %d does not have all of %s", build, strings.Join(names, ", "))
+		return Form{}, fmt.Errorf("build %d of Windows does not have all of %s", build, strings.Join(names, ", "))
 	}
 	return f, nil
 }

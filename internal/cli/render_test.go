@@ -99,7 +99,7 @@ func TestRenderHNSGolden(t *testing.T) {
 // TestRenderHNSArguments: what is wrong is said with what would be right.
 func TestRenderHNSArguments(t *testing.T) {
 	for args, want := range map[string]string{
-		"--dataplane hns --hns-build 17763":         "Windows build 17763 is not known; valid: 20348, 26100",
+		"--dataplane hns --hns-build 17763":         "build 17763 of Windows is not known; valid: 20348, 26100",
 		"--dataplane hns --hns-features sets,tiers": `feature "tiers" of HNS is not known; valid: ipv6, sets`,
 		"--dataplane iptables --hns-features sets":  "--hns-build and --hns-features go with --dataplane hns",
 		"--dataplane hns --part ipset":              `--part "ipset"; valid: ipset, iptables, ip6tables, with --dataplane iptables`,

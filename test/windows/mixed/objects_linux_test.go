@@ -216,11 +216,12 @@ func (a *api) putOne(t *testing.T, gvr schema.GroupVersionResource, o *unstructu
 		completePod(o)
 	}
 	client := a.dynamic.Resource(gvr).Namespace(o.GetNamespace())
-	made, err := client.Create(t.Context(), o, metav1.CreateOptions{})
+	_, err := client.Create(t.Context(), o, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
-		if made, err = client.Get(t.Context(), o.GetName(), metav1.GetOptions{}); err == nil {
-			o.SetResourceVersion(made.GetResourceVersion())
-			made, err = client.Update(t.Context(), o, metav1.UpdateOptions{})
+		var there *unstructured.Unstructured
+		if there, err = client.Get(t.Context(), o.GetName(), metav1.GetOptions{}); err == nil {
+			o.SetResourceVersion(there.GetResourceVersion())
+			_, err = client.Update(t.Context(), o, metav1.UpdateOptions{})
 		}
 	}
 	if err == nil && o.Object["status"] != nil && gvr.Group == "" {
