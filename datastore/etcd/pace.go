@@ -15,7 +15,7 @@ import (
 // time than what there is to do. Of a stream, which is paceAfter reads with less than paceGap between them, one read begins paceEvery after the
 // one before. What comes alone is read at once, and so is all that comes while a call waits for its answer.
 const (
-	paceEvery = 12 * time.Millisecond
+	paceEvery = 8 * time.Millisecond
 	paceGap   = 25 * time.Millisecond
 	paceAfter = 4
 )
