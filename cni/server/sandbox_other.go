@@ -36,5 +36,5 @@ func (*sandbox) peer(context.Context, string, string, []netip.Addr) (name, mac s
 
 func (*sandbox) exists(context.Context, string) (bool, error) { return false, errNoSandbox }
 
-// InterfaceTo is not known on this system.
-func InterfaceTo([]netip.Addr) string { return "" }
+// InterfaceTo is not there: on this system the host has no routes to pods.
+var InterfaceTo func([]netip.Addr) string

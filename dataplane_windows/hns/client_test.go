@@ -29,7 +29,7 @@ type node struct {
 func newNode(t *testing.T, o emulator.Options) *node {
 	t.Helper()
 	emu := emulator.New(o)
-	n := &node{emu: emu, client: hns.NewClient(connect(t, emu))}
+	n := &node{emu: emu, client: hns.NewClient(emu.Connect(t))}
 	var err error
 	n.network, err = n.client.CreateNetwork(hns.NewNetwork{Name: "pods", Type: "L2Bridge", Subnets: []hns.Subnet{{Prefix: netip.MustParsePrefix("10.0.1.0/24"), Gateway: netip.MustParseAddr("10.0.1.1")}}})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -21,13 +22,16 @@ import (
 	"github.com/felid-net/felid/test/windows/emulator"
 )
 
+// thin makes fewer runs of those tests that make many: a run of some 600 calls takes a second or more under Wine.
+const thin = runtime.GOOS == "windows"
+
 // The tests of this file run twice, as those of package hns do.
 
 var hostAddress = netip.MustParseAddr("10.9.9.9")
 
 func config(t *testing.T, emu *emulator.Server) probe.Config {
 	return probe.Config{
-		HNS: hns.NewClient(connect(t, emu)), Packets: &emulated{emu: emu, host: hostAddress}, Build: 20348,
+		HNS: hns.NewClient(emu.Connect(t)), Packets: &emulated{emu: emu, host: hostAddress}, Build: 20348,
 		HostAddresses: func() []netip.Addr { return []netip.Addr{hostAddress} }, Settle: time.Millisecond,
 	}
 }

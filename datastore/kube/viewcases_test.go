@@ -34,28 +34,10 @@ var resourceOf = map[string]*resource{
 	"EndpointSlice": sliceResource, "NetworkPolicy": policyResource, "ClusterNetworkPolicy": clusterPolicyResource,
 }
 
-// clusterPolicyCRD takes whatever it is given, as agents of another version may find.
-const clusterPolicyCRD = `apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata:
-  name: clusternetworkpolicies.policy.networking.k8s.io
-  annotations: {api-approved.kubernetes.io: unapproved}
-spec:
-  group: policy.networking.k8s.io
-  scope: Cluster
-  names: {plural: clusternetworkpolicies, singular: clusternetworkpolicy, kind: ClusterNetworkPolicy}
-  versions:
-  - name: v1alpha2
-    served: true
-    storage: true
-    subresources: {status: {}}
-    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
-`
-
 func installClusterPolicies(t *testing.T, server *kubernetes.Server) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "crd.yaml")
-	if err := os.WriteFile(file, []byte(clusterPolicyCRD), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(kubernetes.ClusterPolicyCRD), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	server.Apply(t, file)

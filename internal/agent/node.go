@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -78,14 +77,10 @@ func RunNode(ctx context.Context, c *config.Config, store datastore.Store, dp da
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	options := Options{
+	a := New(Options{
 		Host: HostOf(c), Store: store, Dataplane: dp, Log: log, Metrics: NewMetrics(registry), DriftInterval: c.DriftInterval, CutDenied: cut,
-		Reports: reportsOf(store), DenyEvents: c.DenyEvents,
-	}
-	if runtime.GOOS == "linux" { // on Windows the host has no routes to pods
-		options.InterfaceTo = server.InterfaceTo
-	}
-	a := New(options)
+		Reports: reportsOf(store), DenyEvents: c.DenyEvents, InterfaceTo: server.InterfaceTo,
+	})
 	group, ctx := errgroup.WithContext(ctx)
 	// The loop ends after the CNI server: a request under way needs it, to finish or to be undone.
 	loopCtx, stopLoop := context.WithCancel(context.WithoutCancel(ctx))

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/felid-net/felid/internal/lab"
+	"github.com/felid-net/felid/test/kubernetes"
 )
 
 // startController runs felid controller against the cluster's API server until the test ends.
@@ -67,25 +68,6 @@ metadata: {name: lost, namespace: shop}
 spec: {tier: none-such, selector: app == 'none'}
 `
 
-// clusterPolicyCRD is as much of that of policy.networking.k8s.io as is needed to have such policies, and clusterPolicy is one.
-const clusterPolicyCRD = `
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata:
-  name: clusternetworkpolicies.policy.networking.k8s.io
-  annotations: {api-approved.kubernetes.io: unapproved}
-spec:
-  group: policy.networking.k8s.io
-  scope: Cluster
-  names: {plural: clusternetworkpolicies, singular: clusternetworkpolicy, kind: ClusterNetworkPolicy}
-  versions:
-  - name: v1alpha2
-    served: true
-    storage: true
-    subresources: {status: {}}
-    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
-`
-
 const clusterPolicy = `
 apiVersion: policy.networking.k8s.io/v1alpha2
 kind: ClusterNetworkPolicy
@@ -104,7 +86,7 @@ const programmed = `jsonpath={.status.conditions[?(@.type=="Programmed")].messag
 // denies to pods becomes events that name policy and rule.
 func TestReportsOnKubernetes(t *testing.T) {
 	c := newKubeCluster(t, 2, "--deny-events")
-	c.apply(clusterPolicyCRD)
+	c.apply(kubernetes.ClusterPolicyCRD)
 	c.server.AwaitCRDs(t)
 	c.startController()
 	c.server.Namespace(t, "shop")

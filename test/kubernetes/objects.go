@@ -14,6 +14,25 @@ import (
 	"testing"
 )
 
+// ClusterPolicyCRD is as much of that of policy.networking.k8s.io as is needed to have such policies. It takes whatever it is given, as agents of another
+// version may find.
+const ClusterPolicyCRD = `apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: clusternetworkpolicies.policy.networking.k8s.io
+  annotations: {api-approved.kubernetes.io: unapproved}
+spec:
+  group: policy.networking.k8s.io
+  scope: Cluster
+  names: {plural: clusternetworkpolicies, singular: clusternetworkpolicy, kind: ClusterNetworkPolicy}
+  versions:
+  - name: v1alpha2
+    served: true
+    storage: true
+    subresources: {status: {}}
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+`
+
 // call makes one HTTP call as the administrator.
 func (s *Server) call(ctx context.Context, method, path string, body []byte) (status int, answer []byte, err error) {
 	request, err := http.NewRequestWithContext(ctx, method, s.Config.Host+path, bytes.NewReader(body))

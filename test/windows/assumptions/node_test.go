@@ -145,29 +145,13 @@ func (s *site) to(t *testing.T, g *stage) {
 	}
 }
 
-// send gives a flow's first packet to the nodes that it crosses. Between two pods of one node it goes in one, else each end is asked by itself.
+// send gives a flow's first packet to the nodes that it crosses.
 func (s *site) send(t *testing.T, f dptest.Flow) dataplane.Action {
 	t.Helper()
 	hops := s.c.Hops(f)
-	for i, h := range hops {
-		n := s.node(h.Node)
-		if n == nil {
-			continue
-		}
-		p := emulator.Packet{Tuple: h.Tuple, FromHost: f.From == "node/"+string(n.name), SentTo: f.SentTo, SenderNode: s.address(hops[0].Node, f.Family())}
-		if i == 0 {
-			p.From = n.pods[f.From]
-		}
-		if i == len(hops)-1 {
-			p.To = n.pods[f.To]
-		}
-		v, err := n.server.Verdict(p)
-		must(t, err)
-		if v.Action != dataplane.Allow {
-			return v.Action
-		}
-	}
-	return dataplane.Allow
+	return s.along(t, hops, f.From, f.To, func(n *node) emulator.Packet {
+		return emulator.Packet{FromHost: f.From == "node/"+string(n.name), SentTo: f.SentTo, SenderNode: s.address(hops[0].Node, f.Family())}
+	})
 }
 
 // answer sends the answer back.
@@ -175,17 +159,24 @@ func (s *site) answer(t *testing.T, f dptest.Flow) dataplane.Action {
 	t.Helper()
 	hops := s.c.Replies(f)
 	slices.Reverse(hops)
+	return s.along(t, hops, f.To, f.From, func(*node) emulator.Packet { return emulator.Packet{} })
+}
+
+// along gives a packet to the nodes of its hops. Between two pods of one node it goes in one, else each end is asked by itself.
+func (s *site) along(t *testing.T, hops []dptest.Hop, from, to string, packet func(*node) emulator.Packet) dataplane.Action {
+	t.Helper()
 	for i, h := range hops {
 		n := s.node(h.Node)
 		if n == nil {
 			continue
 		}
-		p := emulator.Packet{Tuple: h.Tuple}
+		p := packet(n)
+		p.Tuple = h.Tuple
 		if i == 0 {
-			p.From = n.pods[f.To]
+			p.From = n.pods[from]
 		}
 		if i == len(hops)-1 {
-			p.To = n.pods[f.From]
+			p.To = n.pods[to]
 		}
 		v, err := n.server.Verdict(p)
 		must(t, err)

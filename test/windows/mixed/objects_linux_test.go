@@ -48,24 +48,6 @@ var resources = []struct {
 	{"ClusterNetworkPolicy", schema.GroupVersionResource{Group: "policy.networking.k8s.io", Version: "v1alpha2", Resource: "clusternetworkpolicies"}},
 }
 
-// clusterPolicyCRD takes whatever it is given: what is wrong with one is for agents to find.
-const clusterPolicyCRD = `apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata:
-  name: clusternetworkpolicies.policy.networking.k8s.io
-  annotations: {api-approved.kubernetes.io: unapproved}
-spec:
-  group: policy.networking.k8s.io
-  scope: Cluster
-  names: {plural: clusternetworkpolicies, singular: clusternetworkpolicy, kind: ClusterNetworkPolicy}
-  versions:
-  - name: v1alpha2
-    served: true
-    storage: true
-    subresources: {status: {}}
-    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
-`
-
 // api writes the objects of cases to an API server.
 type api struct {
 	store   *kube.Store
@@ -77,7 +59,7 @@ func newAPI(t *testing.T, server *kubernetes.Server) *api {
 	t.Helper()
 	server.InstallCRDs(t)
 	file := filepath.Join(t.TempDir(), "crd.yaml")
-	if err := os.WriteFile(file, []byte(clusterPolicyCRD), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(kubernetes.ClusterPolicyCRD), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	server.Apply(t, file)

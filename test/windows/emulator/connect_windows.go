@@ -1,15 +1,14 @@
-package hns_test
+package emulator
 
 import (
 	"net"
 	"testing"
 
 	"github.com/felid-net/felid/dataplane_windows/hns"
-	"github.com/felid-net/felid/test/windows/emulator"
 )
 
-// connect gives the calls through hcsshim and the forwarder DLLs, which ask the server at HNSEMU_ADDR: the emulator, in this process.
-func connect(t *testing.T, s *emulator.Server) hns.Calls {
+// Connect gives the calls through hcsshim and the forwarder DLLs, which ask the server at HNSEMU_ADDR: this one, in the test's own process.
+func (s *Server) Connect(t *testing.T) hns.Calls {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
